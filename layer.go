@@ -1,0 +1,29 @@
+package lamina
+
+import "time"
+
+// LayerVersion is one numbered, immutable archive of a layer.
+type LayerVersion struct {
+	Layer         LayerID
+	Number        int64
+	Digest        Digest
+	CodeSize      int64 // bytes of the zip
+	UnpackedSize  int64 // bytes of all its files
+	Description   string
+	LicenseInfo   *string
+	Runtimes      []string // CompatibleRuntimes; nil when the request had none
+	Architectures []string // CompatibleArchitectures; nil when the request had none
+	Created       time.Time
+}
+
+// ARN returns the layer version ARN.
+func (v LayerVersion) ARN() string { return v.Layer.VersionARN(v.Number) }
+
+// AttachedLayer is a layer version as a function holds it. The function keeps
+// the digest, so it runs on when the layer version is deleted.
+type AttachedLayer struct {
+	ARN          string
+	Digest       Digest
+	CodeSize     int64
+	UnpackedSize int64
+}

@@ -1,0 +1,48 @@
+package lamina
+
+import (
+	"slices"
+	"strings"
+)
+
+// creatable is the set of runtimes that functions can be made with, in the order
+// in which the service prints it (recorded 2026-01).
+var creatable = []string{
+	"nodejs20.x", "python3.14", "provided.al2023", "python3.12", "python3.13", "nodejs24.x", "nodejs22.x",
+	"java25", "python3.10", "python3.11", "java21", "ruby3.3", "ruby3.4", "ruby3.2", "python3.8", "python3.9",
+	"java17", "nodejs16.x", "dotnet10", "dotnet8", "java11", "dotnet6", "nodejs18.x", "provided.al2", "java8.al2",
+}
+
+// newer are runtimes of the model that came after the recording.
+var newer = []string{"ruby4.0"}
+
+// blocked are runtimes that functions can no longer be made with.
+var blocked = []string{
+	"java8", "go1.x", "provided", "ruby2.7", "nodejs14.x", "python3.7", "dotnetcore3.1", "nodejs12.x",
+	"nodejs", "nodejs4.3", "nodejs4.3-edge", "nodejs6.10", "nodejs8.10", "nodejs10.x",
+	"python2.7", "python3.6", "dotnetcore1.0", "dotnetcore2.0", "dotnetcore2.1", "ruby2.5",
+}
+
+// CreatableRuntimes returns the runtimes that new functions can have, in the
+// order in which the service prints them.
+func CreatableRuntimes() []string { return slices.Clone(creatable) }
+
+// RuntimeCreatable reports whether functions can be made with the runtime.
+func RuntimeCreatable(runtime string) bool {
+	return slices.Contains(creatable, runtime) || slices.Contains(newer, runtime)
+}
+
+// RuntimeBlocked reports whether the runtime is known but closed for creating
+// and updating functions.
+func RuntimeBlocked(runtime string) bool { return slices.Contains(blocked, runtime) }
+
+// snapStart are the runtimes that SnapStart supports (documented).
+var snapStart = []string{"java11", "java17", "java21", "java25", "python3.12", "python3.13", "python3.14", "dotnet8", "dotnet10"}
+
+// RuntimeSnapStarts reports whether SnapStart supports the runtime.
+func RuntimeSnapStarts(runtime string) bool { return slices.Contains(snapStart, runtime) }
+
+// RuntimeFamily returns the language of a runtime: python, nodejs, provided, …
+func RuntimeFamily(runtime string) string {
+	return strings.TrimRight(strings.SplitN(runtime, ".", 2)[0], "0123456789")
+}
