@@ -1,0 +1,91 @@
+package sandbox
+
+import (
+	"log/slog"
+	"syscall"
+)
+
+// Address is the host and port on which the process inside finds its Runtime API.
+const Address = "169.254.100.1:9001"
+
+// InitVerb is the hidden first argument with which the binary becomes [Init].
+const InitVerb = "init"
+
+// Options configures a [Pool].
+type Options struct {
+	Log *slog.Logger // nil discards
+
+	// Executable is re-executed with [InitVerb]; empty is /proc/self/exe.
+	Executable string
+
+	// Parked is how many prepared sandboxes [Pool.Run] keeps waiting; zero
+	// makes every [Pool.Start] pay for its own.
+	Parked int
+
+	// UIDBase is the first of the host user IDs that sandboxes take, one each,
+	// when the server is root; zero is 100000. Nothing else may use the range.
+	UIDBase int
+}
+
+// Spec is what one sandbox shows its processes. All paths but those marked
+// "inside" are the host's; missing ones fail [Pool.Start].
+type Spec struct {
+	ID       string   // for messages only
+	Task     string   // directory shown as /var/task; empty shows an empty one
+	Layers   []string // directories shown as one /opt, the last wins
+	Binds    []Bind   // more of the host: the language at /var/lang, the runtime at /var/runtime
+	Masks    []string // directories inside that are to look empty; absent ones are skipped
+	TmpBytes int64    // size of /tmp; zero is 512 MiB
+	Hostname string   // empty is "sandbox"
+}
+
+// Bind shows the host's file or directory Source as Target inside, read-only,
+// without set-user-ID and without devices. Target is created when it is
+// missing, unless it lies in another bind, which is read-only.
+type Bind struct {
+	Source string
+	Target string
+}
+
+// Process is the program that [Sandbox.Exec] starts. It gets Env and nothing
+// else; Args includes the program's name; an empty Dir is /var/task.
+type Process struct {
+	Path string
+	Args []string
+	Env  []string
+	Dir  string
+}
+
+// Exit tells how a process ended: by a signal when Signal is not zero, else with Code.
+type Exit struct {
+	Code   int
+	Signal syscall.Signal
+}
+
+// Error is a step of the sandbox's making that failed, on either side of the
+// namespace. Err is a [syscall.Errno] whenever the kernel refused.
+type Error struct {
+	Step string
+	Err  error
+}
+
+func (e *Error) Error() string { return e.Step + ": " + e.Err.Error() }
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Check is one thing that [Probe] looked at. Hint says how to get it when OK is false.
+type Check struct {
+	Name   string
+	OK     bool
+	Detail string
+	Hint   string
+}
+
+// Report is what this host can do for sandboxes. Usable is whether functions
+// can run at all; NotEnforced lists, in sentences, what stays open.
+type Report struct {
+	Usable      bool
+	Rootless    bool
+	Checks      []Check
+	NotEnforced []string
+}

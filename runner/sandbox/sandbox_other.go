@@ -1,0 +1,53 @@
+//go:build !linux
+
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+)
+
+var errLinux = errors.New("running functions needs Linux")
+
+// Pool is what [NewPool] would return on Linux.
+type Pool struct{}
+
+// Sandbox is what [Pool.Start] would return on Linux.
+type Sandbox struct{}
+
+// NewPool fails: running functions needs Linux.
+func NewPool(Options) (*Pool, error) { return nil, errLinux }
+
+// Init exits: there is nothing to become.
+func Init() {
+	fmt.Fprintln(os.Stderr, "lamina: "+errLinux.Error())
+	os.Exit(1)
+}
+
+// Probe reports that nothing is usable.
+func Probe(context.Context) Report {
+	return Report{Checks: []Check{{
+		Name: "linux", Detail: errLinux.Error(), Hint: "run the server in a Linux virtual machine or container",
+	}}}
+}
+
+func (p *Pool) Run(context.Context) error { return errLinux }
+
+func (p *Pool) Start(context.Context, Spec) (*Sandbox, error) { return nil, errLinux }
+
+func (s *Sandbox) Exec(context.Context, Process) error { return errLinux }
+
+func (s *Sandbox) Listener() net.Listener { return nil }
+
+func (s *Sandbox) Output() *os.File { return nil }
+
+func (s *Sandbox) Exited() <-chan Exit { return nil }
+
+func (s *Sandbox) KillProcesses(context.Context) error { return errLinux }
+
+func (s *Sandbox) PeakMemory() (int64, error) { return 0, errLinux }
+
+func (s *Sandbox) Close() error { return nil }
