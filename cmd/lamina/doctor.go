@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"github.com/lamina-run/lamina/runner/sandbox"
+)
+
+type doctorVerb struct {
+	Runtime []string `env:"LAMINA_RUNTIMES" placeholder:"NAME=PATH" help:"Interpreter of a runtime, as for serve."`
+}
+
+// Run prints what the machine offers. It fails only when functions can't run.
+func (v *doctorVerb) Run(ctx context.Context, s streams) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	fmt.Fprintf(s.out, "platform  %s/%s\n\nsandbox\n", runtime.GOOS, runtime.GOARCH)
+	report := sandbox.Probe(ctx)
+	for _, c := range report.Checks {
+		mark := "yes"
+		if !c.OK {
+			mark = "no"
+		}
+		fmt.Fprintf(s.out, "  %-3s %-18s %s\n", mark, c.Name, c.Detail)
+		if !c.OK && c.Hint != "" {
+			fmt.Fprintf(s.out, "      %-18s hint: %s\n", "", c.Hint)
+		}
+	}
+	for _, line := range report.NotEnforced {
+		fmt.Fprintf(s.out, "  not enforced: %s\n", line)
+	}
+	fmt.Fprintf(s.out, "\nruntimes\n")
+	set, err := newRuntimes(v.Runtime, "", slog.New(slog.DiscardHandler))
+	if err != nil {
+		return fmt.Errorf("read --runtime: %w", err)
+	}
+	found, broken := set.Interpreters(ctx)
+	for _, r := range found {
+		fmt.Fprintf(s.out, "  yes %-18s %s (%s, %s)\n", r.Runtime, r.Path, r.Version, r.Source)
+	}
+	for _, m := range broken {
+		fmt.Fprintf(s.out, "  no  %-18s %s: %v\n", m.Runtime, m.Path, m.Err)
+	}
+	fmt.Fprintf(s.out, "  yes %-18s %s\n", "provided*", "bootstrap from the function or a layer")
+	if len(found) == 0 {
+		fmt.Fprintf(s.out, "      %-18s hint: install Python or Node, or name an interpreter: --runtime python3.12=/path/to/python3.12\n", "")
+	}
+	if !report.Usable {
+		return hint(fmt.Errorf("functions can't run on this machine"), "see the lines marked no above")
+	}
+	return nil
+}

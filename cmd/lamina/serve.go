@@ -1,0 +1,293 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/blob"
+	"github.com/lamina-run/lamina/control"
+	"github.com/lamina-run/lamina/identity"
+	"github.com/lamina-run/lamina/internal/fsx"
+	"github.com/lamina-run/lamina/runner"
+	"github.com/lamina-run/lamina/runner/layer"
+	"github.com/lamina-run/lamina/runner/runtimes"
+	"github.com/lamina-run/lamina/runner/sandbox"
+	"github.com/lamina-run/lamina/server"
+	"github.com/lamina-run/lamina/store"
+	"github.com/lamina-run/lamina/wire"
+)
+
+type serveVerb struct {
+	settings
+}
+
+// Run serves until the process is told to stop.
+func (v *serveVerb) Run(ctx context.Context, s streams) error {
+	return serve(ctx, &v.settings, s, func(endpoint string) {
+		fmt.Fprintf(s.notes, "lamina: serving on %s, data in %s\nlamina: point clients at it with: eval \"$(lamina env --data %s)\"\n",
+			endpoint, v.Data, shellQuote(v.Data))
+	})
+}
+
+const (
+	requestGrace = 10 * time.Second // for requests in flight when the server stops
+	sweepEvery   = time.Hour
+	sweepGrace   = time.Hour // younger blobs may belong to a publish that is under way
+	cacheBytes   = 10 << 30  // of unpacked archives that nothing uses now
+)
+
+// serve opens everything, starts it in order, and stops it in reverse order when
+// ctx ends. It is the one place that knows every package. Ready is called with
+// the server's URL when requests can be answered.
+func serve(ctx context.Context, c *settings, s streams, ready func(endpoint string)) (err error) {
+	log := slog.New(slog.NewTextHandler(s.notes, &slog.HandlerOptions{Level: c.LogLevel}))
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return hint(fmt.Errorf("make the data directory: %w", err), "choose another with --data")
+	}
+	lock, err := fsx.LockDir(c.Data)
+	if err != nil {
+		return hint(fmt.Errorf("lock the data directory: %w", err), "stop the other server, or choose another directory with --data")
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return hint(fmt.Errorf("listen: %w", err), "choose another address with --listen; port 0 takes a free one")
+	}
+	defer listener.Close() // again after Serve closed it: harmless
+	endpoint := endpointURL(listener.Addr().String())
+
+	db, err := store.Open(ctx, store.Options{Path: c.file("lamina.db"), URL: c.Database, Log: log})
+	if err != nil {
+		return hint(fmt.Errorf("open the database: %w", err), "check --database, or the disk of %s", c.Data)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if _, err := identity.EnsureRoot(ctx, db, identity.RootOptions{
+		AccountID: c.Account, AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, File: c.file(keyFile),
+	}); err != nil {
+		return fmt.Errorf("make the root key: %w", err)
+	}
+	blobs, err := blob.OpenDisk(c.file("blobs"))
+	if err != nil {
+		return fmt.Errorf("open the archives: %w", err)
+	}
+	links, err := newLinks(ctx, db)
+	if err != nil {
+		return err
+	}
+	limits := lamina.DefaultLimits()
+	layers, err := layer.NewCache(c.file("layers"), layer.BlobsFunc(func(ctx context.Context, d lamina.Digest) (layer.Reader, error) {
+		return blobs.Open(ctx, d)
+	}), limits, log)
+	if err != nil {
+		return fmt.Errorf("open the unpacked archives: %w", err)
+	}
+	defer func() { err = errors.Join(err, layers.Close()) }()
+	set, err := newRuntimes(c.Runtime, c.file("runtime"), log)
+	if err != nil {
+		return hint(fmt.Errorf("read --runtime: %w", err), "give it as python3.12=/path/to/python3.12")
+	}
+	var running stack
+	defer func() { err = errors.Join(err, running.stop()) }()
+	var invoker control.Invoker
+	pool, err := sandbox.NewPool(sandbox.Options{Log: log, Parked: c.Parked})
+	if err == nil {
+		functions := runner.New(runner.Options{
+			Log: log, Sandboxes: pool, Layers: layers, Runtimes: set, Limits: limits, Now: time.Now,
+			Credentials: newCredentials, Idle: c.Idle, MaxEnvironments: c.Environments,
+		})
+		running.start(ctx, "sandboxes", pool.Run)
+		running.start(ctx, "runner", functions.Run)
+		invoker = functions
+	} else {
+		log.LogAttrs(ctx, slog.LevelWarn, "functions can't run here", slog.Any("err", err))
+		invoker = noInvoker{reason: err}
+	}
+	plane := control.New(control.Options{
+		Store: db, Invoker: invoker, Locations: links, Limits: limits, Log: log, Now: time.Now,
+	})
+	router := wire.NewRouter(wire.Options{Log: log, MaxZip: limits.ZippedUpload, Stage: func(ctx context.Context) (wire.Upload, error) {
+		return blobs.Stage(ctx)
+	}})
+	plane.Register(router)
+	answering := make(chan struct{})
+	front := server.New(server.Options{
+		Log: log, Verifier: identity.NewVerifier(identity.NewKeyCache(storedKeys{db}, time.Now), time.Now), Links: links, Archives: archives{blobs}, Ready: answering,
+		Services: map[string]http.Handler{
+			"lambda": router, "sts": identity.NewSTS(log), "iam": identity.NewIAM(db, log, time.Now),
+		},
+	})
+
+	running.start(ctx, "preparation", plane.Run)
+	running.start(ctx, "sweeper", func(ctx context.Context) error { return sweep(ctx, db, blobs, layers, log) })
+	running.start(ctx, "listener", func(ctx context.Context) error { return front.Serve(ctx, listener, requestGrace) })
+	if err := fsx.WriteFile(c.file(endpointFile), []byte(endpoint+"\n"), 0o644); err != nil {
+		return fmt.Errorf("write the endpoint: %w", err)
+	}
+	close(answering)
+	ready(endpoint)
+	return running.wait(ctx)
+}
+
+// newLinks makes the signer of download links, with the key that this
+// installation drew at its first start.
+func newLinks(ctx context.Context, db *store.Store) (*server.Links, error) {
+	var text string
+	err := db.Update(ctx, func(tx *store.Tx) (err error) {
+		text, err = tx.Setting(ctx, "link-key")
+		if !errors.Is(err, lamina.ErrNotFound) {
+			return err
+		}
+		var fresh [32]byte
+		_, _ = rand.Read(fresh[:]) // never fails (crypto/rand)
+		text = hex.EncodeToString(fresh[:])
+		return tx.PutSetting(ctx, "link-key", text)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the link key: %w", err)
+	}
+	key, err := hex.DecodeString(text)
+	if err != nil {
+		return nil, fmt.Errorf("read the link key: %w", err)
+	}
+	return &server.Links{Key: key, Life: time.Duration(lamina.DefaultLimits().LocationMinutes) * time.Minute, Now: time.Now}, nil
+}
+
+// archives serves the bytes of download links.
+type archives struct{ blobs *blob.Disk }
+
+func (a archives) OpenArchive(ctx context.Context, d lamina.Digest) (io.ReadSeekCloser, error) {
+	return a.blobs.Open(ctx, d)
+}
+
+// storedKeys finds access keys in the store.
+type storedKeys struct{ db *store.Store }
+
+func (k storedKeys) AccessKey(ctx context.Context, id string) (identity.Key, error) {
+	var found store.AccessKey
+	err := k.db.View(ctx, func(tx *store.Tx) (err error) {
+		found, err = tx.AccessKey(ctx, id)
+		return err
+	})
+	return identity.Key{ID: found.ID, Secret: found.Secret, Account: found.Account, User: found.User}, err
+}
+
+// noInvoker stands in where the machine can't run functions: everything else of
+// Lamina works.
+type noInvoker struct{ reason error }
+
+func (n noInvoker) Invoke(_ context.Context, in lamina.Invocation) (lamina.Result, error) {
+	return lamina.Result{}, &lamina.RuntimeError{Runtime: in.Version.Config.Runtime, Hint: "Functions can't run here: " + n.reason.Error() + "."}
+}
+
+func (noInvoker) Prepare(context.Context, lamina.Version) error { return nil }
+
+func (noInvoker) Retire(lamina.Version) {}
+
+// newRuntimes makes the set of interpreters, which looks for them when they are
+// first wanted.
+func newRuntimes(explicit []string, dir string, log *slog.Logger) (*runtimes.Set, error) {
+	return runtimes.New(runtimes.Config{Log: log, Dir: dir, Explicit: explicit, Getenv: os.Getenv, Now: time.Now})
+}
+
+// newCredentials gives an environment an access key of its own, of the form of
+// temporary ones. No server knows it yet: functions have no rights.
+func newCredentials(lamina.Version) runtimes.Credentials {
+	return runtimes.Credentials{AccessKeyID: "ASIA" + rand.Text()[:16], SecretAccessKey: rand.Text() + rand.Text()[:14], SessionToken: rand.Text() + rand.Text()}
+}
+
+// sweep removes archives that nothing refers to, now and then.
+func sweep(ctx context.Context, db *store.Store, blobs *blob.Disk, layers *layer.Cache, log *slog.Logger) error {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		removed, err := blobs.Sweep(ctx, sweepGrace, time.Now(), func(ctx context.Context, d lamina.Digest) (used bool, err error) {
+			err = db.View(ctx, func(tx *store.Tx) (err error) {
+				used, err = tx.Referenced(ctx, d)
+				return err
+			})
+			return used, err
+		})
+		err = errors.Join(err, layers.Evict(ctx, cacheBytes))
+		if err != nil && ctx.Err() == nil {
+			log.LogAttrs(ctx, slog.LevelError, "orphans not swept", slog.Any("err", err))
+		}
+		if removed > 0 {
+			log.LogAttrs(ctx, slog.LevelInfo, "orphans swept", slog.Int("archives", removed))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// stack runs long-lived parts, each on top of those started before it, and stops
+// them from the top down.
+type stack struct {
+	parts  []part
+	failed chan error // one error for each part that ended by itself; buffered for all
+}
+
+type part struct {
+	name   string
+	cancel context.CancelFunc
+	ended  chan error // one send, when run returned
+}
+
+// maxParts is how many parts a stack can hold.
+const maxParts = 16
+
+func (s *stack) start(ctx context.Context, name string, run func(context.Context) error) {
+	if s.failed == nil {
+		s.failed = make(chan error, maxParts)
+	}
+	// Each part has its own end, so that stop can choose the order.
+	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	p := part{name: name, cancel: cancel, ended: make(chan error, 1)}
+	s.parts = append(s.parts, p)
+	go func() {
+		err := run(own)
+		if own.Err() == nil {
+			if err == nil {
+				err = errors.New("ended unexpectedly")
+			}
+			s.failed <- fmt.Errorf("%s: %w", name, err)
+		}
+		p.ended <- err
+	}()
+}
+
+// wait returns when ctx ends or a part fails.
+func (s *stack) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-s.failed:
+		return err
+	}
+}
+
+// stop ends the parts in reverse order and reports what they returned.
+func (s *stack) stop() error {
+	var all []error
+	for i := len(s.parts) - 1; i >= 0; i-- {
+		s.parts[i].cancel()
+		if err := <-s.parts[i].ended; err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, syscall.EPIPE) {
+			all = append(all, fmt.Errorf("stop %s: %w", s.parts[i].name, err))
+		}
+	}
+	return errors.Join(all...)
+}

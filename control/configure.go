@@ -1,0 +1,216 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/store"
+	"github.com/lamina-run/lamina/wire"
+)
+
+// settings are the members that CreateFunction and UpdateFunctionConfiguration
+// share. Nil is absent: the default on create, unchanged on update.
+type settings struct {
+	Runtime, Role, Handler, Description, KMSKeyARN *string
+	Timeout, MemorySize                            *int64
+	VPC                                            *wire.VpcConfig
+	DeadLetter                                     *wire.DeadLetterConfig
+	Environment                                    *wire.Environment
+	Tracing                                        *wire.TracingConfig
+	Layers                                         []string
+	FileSystems                                    []wire.FileSystemConfig
+	Image                                          *wire.ImageConfig
+	EphemeralStorage                               *wire.EphemeralStorage
+	SnapStart                                      *wire.SnapStart
+	Logging                                        *wire.LoggingConfig
+	CapacityProvider                               *wire.CapacityProviderConfig
+	Durable                                        *wire.DurableConfig
+}
+
+// maxMemory is the largest MemorySize of functions that run on demand. The
+// model's own bound is that of managed instances.
+const maxMemory = 10240
+
+// check refuses what no function can have, without looking anything up.
+func (p *Plane) check(in lamina.Scope, s settings) error {
+	if s.CapacityProvider != nil {
+		return wire.InvalidParameterValue.Errorf("Lamina does not offer capacity providers: remove CapacityProviderConfig from the request.")
+	}
+	if s.Durable != nil {
+		return wire.InvalidParameterValue.Errorf("Lamina does not offer durable executions: remove DurableConfig from the request.")
+	}
+	if s.MemorySize != nil && *s.MemorySize > maxMemory {
+		return wire.Validation.Errorf("1 validation error detected: Value '%d' at 'memorySize' failed to satisfy constraint: Member must have value less than or equal to %d", *s.MemorySize, maxMemory)
+	}
+	if s.Runtime != nil {
+		if err := checkRuntime(*s.Runtime); err != nil {
+			return err
+		}
+	}
+	if s.Environment != nil {
+		if err := p.checkEnvironment(s.Environment.Variables); err != nil {
+			return err
+		}
+	}
+	return p.checkLayers(in, s.Layers)
+}
+
+func checkRuntime(runtime string) error {
+	switch {
+	case lamina.RuntimeCreatable(runtime):
+		return nil
+	case lamina.RuntimeBlocked(runtime):
+		return wire.InvalidParameterValue.Errorf("The runtime parameter of %s is no longer supported for creating or updating AWS Lambda functions. We recommend you use a supported runtime while creating or updating functions.", runtime)
+	}
+	return wire.InvalidParameterValue.Errorf("Value %s at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [%s] or be a valid ARN",
+		runtime, strings.Join(lamina.CreatableRuntimes(), ", "))
+}
+
+// reserved are the environment variables that functions can't set (documented).
+var reserved = []string{
+	"_HANDLER", "_X_AMZN_TRACE_ID", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_EXECUTION_ENV", "AWS_LAMBDA_FUNCTION_NAME",
+	"AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "AWS_LAMBDA_FUNCTION_VERSION", "AWS_LAMBDA_INITIALIZATION_TYPE",
+	"AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME", "AWS_ACCESS_KEY", "AWS_ACCESS_KEY_ID",
+	"AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_LAMBDA_RUNTIME_API", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR",
+}
+
+func (p *Plane) checkEnvironment(variables map[string]string) error {
+	var taken []string
+	for _, name := range slices.Sorted(maps.Keys(variables)) {
+		if slices.Contains(reserved, name) {
+			taken = append(taken, name)
+		}
+	}
+	const prefix = "Lambda was unable to configure your environment variables because the environment variables you have provided "
+	if len(taken) > 0 {
+		return wire.InvalidParameterValue.Errorf(prefix+"contains reserved keys that are currently not supported for modification. Reserved keys used in this request: %s", strings.Join(taken, ", "))
+	}
+	var text strings.Builder
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(variables); err != nil {
+		return fmt.Errorf("measure environment: %w", err)
+	}
+	measured := strings.TrimSuffix(text.String(), "\n")
+	if variables != nil && len(measured) > p.limits.EnvironmentBytes {
+		return wire.InvalidParameterValue.Errorf(prefix+"exceeded the 4KB limit. String measured: %s", measured)
+	}
+	return nil
+}
+
+// apply puts the settings into a configuration. Layers are attached inside the
+// transaction that writes it.
+func (p *Plane) apply(ctx context.Context, tx *store.Tx, id lamina.FunctionID, c *lamina.Config, s settings) error {
+	set(&c.Runtime, s.Runtime)
+	set(&c.Role, s.Role)
+	set(&c.Handler, s.Handler)
+	set(&c.Description, s.Description)
+	set(&c.Timeout, s.Timeout)
+	set(&c.MemorySize, s.MemorySize)
+	if s.KMSKeyARN != nil {
+		c.KMSKeyARN = filled(*s.KMSKeyARN)
+	}
+	if s.VPC != nil {
+		c.VPC = &lamina.VPC{
+			SubnetIDs: list(s.VPC.SubnetIds), SecurityGroupIDs: list(s.VPC.SecurityGroupIds), IPv6: value(s.VPC.Ipv6AllowedForDualStack),
+		}
+	}
+	if s.DeadLetter != nil {
+		c.DeadLetterTarget = filled(value(s.DeadLetter.TargetArn))
+	}
+	if s.Environment != nil {
+		c.Environment = s.Environment.Variables
+	}
+	if s.Tracing != nil {
+		set(&c.TracingMode, s.Tracing.Mode)
+	}
+	if s.FileSystems != nil {
+		c.FileSystems = nil
+		for _, f := range s.FileSystems {
+			c.FileSystems = append(c.FileSystems, lamina.FileSystem{ARN: f.Arn, LocalMountPath: f.LocalMountPath})
+		}
+	}
+	if s.Image != nil {
+		c.Image = imageOf(*s.Image)
+	}
+	if s.EphemeralStorage != nil {
+		c.EphemeralStorage = s.EphemeralStorage.Size
+	}
+	if s.SnapStart != nil {
+		set(&c.SnapStart, s.SnapStart.ApplyOn)
+	}
+	if c.SnapStart == "PublishedVersions" && !lamina.RuntimeSnapStarts(c.Runtime) {
+		return wire.InvalidParameterValue.Errorf("%s is not supported for SnapStart enabled functions.", c.Runtime)
+	}
+	if s.Logging != nil {
+		if err := applyLogging(&c.Logging, *s.Logging); err != nil {
+			return err
+		}
+	}
+	if s.Layers != nil {
+		attached, err := p.attach(ctx, tx, id.Scope, s.Layers)
+		if err != nil {
+			return err
+		}
+		c.Layers = attached
+	}
+	return nil
+}
+
+// checkUnpacked refuses code and layers that are too large together.
+func (p *Plane) checkUnpacked(v lamina.Version) error {
+	if n := v.UnpackedSize(); len(v.Config.Layers) > 0 && n > p.limits.Unzipped {
+		return wire.InvalidParameterValue.Errorf("Function code combined with layers exceeds the maximum allowed size of %d bytes. The actual size is %d bytes.", p.limits.Unzipped, n)
+	}
+	return nil
+}
+
+func set[T any](field *T, to *T) {
+	if to != nil {
+		*field = *to
+	}
+}
+
+// list is l, but empty rather than absent.
+func list(l []string) []string {
+	if l == nil {
+		return []string{}
+	}
+	return l
+}
+
+// imageOf is nil for an empty ImageConfig, which removes the overrides.
+func imageOf(c wire.ImageConfig) *lamina.Image {
+	if c.EntryPoint == nil && c.Command == nil && c.WorkingDirectory == nil {
+		return nil
+	}
+	return &lamina.Image{EntryPoint: c.EntryPoint, Command: c.Command, WorkingDirectory: c.WorkingDirectory}
+}
+
+// applyLogging merges a LoggingConfig. Levels exist only with JSON, where both
+// default to INFO.
+func applyLogging(l *lamina.Logging, in wire.LoggingConfig) error {
+	set(&l.Format, in.LogFormat)
+	set(&l.Group, in.LogGroup)
+	if l.Format != "JSON" {
+		if in.ApplicationLogLevel != nil || in.SystemLogLevel != nil {
+			return wire.InvalidParameterValue.Errorf(`LogLevel is not supported when LogFormat is set to "Text". Remove LogLevel from your request or change the LogFormat to "JSON" and try again.`)
+		}
+		l.ApplicationLevel, l.SystemLevel = "", ""
+		return nil
+	}
+	set(&l.ApplicationLevel, in.ApplicationLogLevel)
+	set(&l.SystemLevel, in.SystemLogLevel)
+	if l.ApplicationLevel == "" {
+		l.ApplicationLevel = "INFO"
+	}
+	if l.SystemLevel == "" {
+		l.SystemLevel = "INFO"
+	}
+	return nil
+}

@@ -1,0 +1,128 @@
+// Package control is what each Lambda operation does: one method per operation,
+// named as AWS names it, one file per resource. It reads the generated request
+// shapes of wire, applies the rules of package lamina inside store transactions,
+// and answers shapes or wire exceptions. Bytes, sandboxes and download links are
+// behind the small interfaces below; HTTP is none of its business.
+//
+// A walk: PublishVersion locks the function's row, compares RevisionId and
+// CodeSha256 inside the lock, freezes $LATEST (lamina.Version.Freeze), inserts
+// the version, and converts it to the answer (convert.go).
+package control
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/identity"
+	"github.com/lamina-run/lamina/store"
+	"github.com/lamina-run/lamina/wire"
+)
+
+// Invoker runs versions of functions.
+type Invoker interface {
+	// Invoke runs the version and returns what came of it. A function that
+	// fails is a result. Errors: *lamina.RuntimeError when the machine lacks the
+	// runtime, lamina.ErrBusy when every place for an environment is taken.
+	Invoke(ctx context.Context, in lamina.Invocation) (lamina.Result, error)
+	// Prepare makes the version ready to start quickly. An error means that its
+	// archives can't be used.
+	Prepare(ctx context.Context, v lamina.Version) error
+	// Retire lets go of environments of a version that changed or is gone.
+	Retire(v lamina.Version)
+}
+
+// Locations makes links under which an archive can be downloaded for a while.
+type Locations interface {
+	Location(ctx context.Context, d lamina.Digest) string
+}
+
+// Options are what a Plane works with. All fields are required.
+type Options struct {
+	Store     *store.Store
+	Invoker   Invoker
+	Locations Locations
+	Limits    lamina.Limits
+	Log       *slog.Logger
+	Now       func() time.Time
+}
+
+// Plane does the operations.
+type Plane struct {
+	store       *store.Store
+	invoker     Invoker
+	locations   Locations
+	limits      lamina.Limits
+	log         *slog.Logger
+	now         func() time.Time
+	wake        chan struct{} // whoever leaves a version pending sends without blocking; Run receives; never closed
+	settled     settling
+	concurrency inFlight
+}
+
+// New returns a plane. It starts nothing; see [Plane.Run].
+func New(o Options) *Plane {
+	return &Plane{
+		store: o.Store, invoker: o.Invoker, locations: o.Locations, limits: o.Limits, log: o.Log, now: o.Now,
+		wake:        make(chan struct{}, 1),
+		concurrency: inFlight{functions: map[lamina.FunctionID]int64{}, scopes: map[lamina.Scope]int64{}},
+	}
+}
+
+// Register makes the plane answer its operations on r.
+func (p *Plane) Register(r *wire.Router) {
+	p.registerLayers(r)
+	p.registerFunctions(r)
+	p.registerVersions(r)
+	p.registerPolicies(r)
+	p.registerSettings(r)
+}
+
+// caller is who sent the request. The HTTP layer puts it into every context; a
+// request without one is a mistake in the assembly.
+func caller(ctx context.Context) identity.Caller {
+	c, ok := identity.CallerOf(ctx)
+	if !ok {
+		panic("control: no caller in the context")
+	}
+	return c
+}
+
+// scope is the account and region that the request acts in.
+func scope(ctx context.Context) lamina.Scope {
+	c := caller(ctx)
+	return lamina.Scope{Account: c.Account, Region: c.Region}
+}
+
+// newID returns a random UUID (version 4), as RevisionIds are.
+func newID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:16])
+}
+
+// missing reports whether err says that something does not exist.
+func missing(err error) bool { return errors.Is(err, lamina.ErrNotFound) }
+
+// notFound returns e when err says that something does not exist, else err.
+func notFound(err error, format string, args ...any) error {
+	if missing(err) {
+		return wire.ResourceNotFound.Errorf(format, args...)
+	}
+	return err
+}
+
+// page cuts a list read with one entry more than asked for, and tells whether
+// there are more.
+func page[T any](entries []T, limit int) ([]T, bool) {
+	if len(entries) > limit {
+		return entries[:limit], true
+	}
+	return entries, false
+}

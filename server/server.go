@@ -1,0 +1,144 @@
+// Package server assembles Lamina's HTTP side: it decides which service a
+// request is for, gives each request an identifier, authenticates it, and
+// serves health and archive downloads. What an operation does is control's
+// question, how it travels is wire's, who may ask is identity's.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/lamina-run/lamina/identity"
+	"github.com/lamina-run/lamina/wire"
+)
+
+// Options are the parts that New assembles.
+type Options struct {
+	Log      *slog.Logger
+	Verifier *identity.Verifier
+	Links    *Links
+	Archives Archives
+	// Services maps a signing name (lambda, sts, iam) to what answers it. Each
+	// gets authenticated requests, the caller in their context.
+	Services map[string]http.Handler
+	// Ready is closed when requests can be answered; /healthz tells.
+	Ready <-chan struct{}
+}
+
+// Server answers everything that arrives on Lamina's one endpoint.
+type Server struct {
+	o Options
+}
+
+// New returns a server. It starts nothing.
+func New(o Options) *Server { return &Server{o: o} }
+
+// Serve answers connections of l until ctx ends, then lets requests in flight
+// finish for at most grace. It closes l.
+func (s *Server) Serve(ctx context.Context, l net.Listener, grace time.Duration) error {
+	h := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: 20 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, 1) // sent once, by the goroutine below
+	go func() { failed <- h.Serve(l) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	err := h.Shutdown(stop)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = h.Close()
+	}
+	<-failed
+	if err != nil {
+		return fmt.Errorf("stop serving: %w", err)
+	}
+	return nil
+}
+
+// ServeHTTP routes one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	id := newRequestID()
+	w.Header().Set("x-amzn-RequestId", id)
+	ctx := wire.WithRequestID(req.Context(), id)
+	ctx = withBase(ctx, req)
+	req = req.WithContext(ctx)
+	switch path := req.URL.Path; {
+	case path == "/healthz":
+		s.health(w)
+	case isArchivePath(path):
+		s.download(w, req)
+	default:
+		s.operation(w, req)
+	}
+}
+
+func (s *Server) health(w http.ResponseWriter) {
+	select {
+	case <-s.o.Ready:
+		fmt.Fprintln(w, "ok")
+	default:
+		http.Error(w, "starting", http.StatusServiceUnavailable)
+	}
+}
+
+// operation authenticates a request and hands it to the service that its
+// signature names.
+func (s *Server) operation(w http.ResponseWriter, req *http.Request) {
+	began := time.Now()
+	id := wire.RequestID(req.Context())
+	caller, err := s.o.Verifier.Verify(req)
+	if err != nil {
+		s.refuse(w, req, err)
+		return
+	}
+	service, ok := s.o.Services[caller.Service]
+	if !ok {
+		s.refuse(w, req, wire.UnknownOperation.Errorf("Lamina does not offer the service %q.", caller.Service))
+		return
+	}
+	service.ServeHTTP(w, req.WithContext(identity.WithCaller(req.Context(), caller)))
+	s.o.Log.LogAttrs(req.Context(), slog.LevelDebug, "request answered",
+		slog.String("request_id", id), slog.String("service", caller.Service), slog.String("account", caller.Account),
+		slog.String("method", req.Method), slog.String("path", req.URL.Path), slog.Duration("took", time.Since(began)))
+}
+
+// refuse answers an error in the dialect of the service that the request looks
+// like: XML for the query protocol, JSON for the rest.
+func (s *Server) refuse(w http.ResponseWriter, req *http.Request, err error) {
+	ex, ok := errors.AsType[*wire.Exception](err)
+	if !ok {
+		s.o.Log.LogAttrs(req.Context(), slog.LevelError, "request not verified",
+			slog.String("request_id", wire.RequestID(req.Context())), slog.Any("err", err))
+		ex = wire.Service.Errorf("Internal error; see the server's log for request %s.", wire.RequestID(req.Context()))
+	}
+	s.o.Log.LogAttrs(req.Context(), slog.LevelDebug, "request refused",
+		slog.String("request_id", wire.RequestID(req.Context())), slog.String("path", req.URL.Path), slog.Any("err", err))
+	if service := identity.QueryService(req); service != "" {
+		identity.WriteQueryError(w, service, wire.RequestID(req.Context()), ex)
+		return
+	}
+	wire.WriteException(w, ex)
+}
+
+// newRequestID returns a random UUID (version 4), as AWS's request identifiers are.
+func newRequestID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:16])
+}
