@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"runtime"
 	"time"
 
@@ -15,7 +17,7 @@ type doctorVerb struct {
 }
 
 // Run prints what the machine offers. It fails only when functions can't run.
-func (v *doctorVerb) Run(ctx context.Context, s streams) error {
+func (v *doctorVerb) Run(ctx context.Context, s streams) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	fmt.Fprintf(s.out, "platform  %s/%s\n\nsandbox\n", runtime.GOOS, runtime.GOARCH)
@@ -34,7 +36,12 @@ func (v *doctorVerb) Run(ctx context.Context, s streams) error {
 		fmt.Fprintf(s.out, "  not enforced: %s\n", line)
 	}
 	fmt.Fprintf(s.out, "\nruntimes\n")
-	set, err := newRuntimes(v.Runtime, "", slog.New(slog.DiscardHandler))
+	scratch, err := os.MkdirTemp("", "lamina-doctor-")
+	if err != nil {
+		return fmt.Errorf("make a scratch directory: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
+	set, err := newRuntimes(v.Runtime, scratch, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return fmt.Errorf("read --runtime: %w", err)
 	}

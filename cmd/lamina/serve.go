@@ -88,7 +88,11 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 	}
 	limits := lamina.DefaultLimits()
 	layers, err := layer.NewCache(c.file("layers"), layer.BlobsFunc(func(ctx context.Context, d lamina.Digest) (layer.Reader, error) {
-		return blobs.Open(ctx, d)
+		b, err := blobs.Open(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		return b, nil
 	}), limits, log)
 	if err != nil {
 		return fmt.Errorf("open the unpacked archives: %w", err)
@@ -118,7 +122,11 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 		Store: db, Invoker: invoker, Locations: links, Limits: limits, Log: log, Now: time.Now,
 	})
 	router := wire.NewRouter(wire.Options{Log: log, MaxZip: limits.ZippedUpload, Stage: func(ctx context.Context) (wire.Upload, error) {
-		return blobs.Stage(ctx)
+		staged, err := blobs.Stage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return staged, nil
 	}})
 	plane.Register(router)
 	answering := make(chan struct{})
