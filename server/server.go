@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -127,11 +128,30 @@ func (s *Server) refuse(w http.ResponseWriter, req *http.Request, err error) {
 	}
 	s.o.Log.LogAttrs(req.Context(), slog.LevelDebug, "request refused",
 		slog.String("request_id", wire.RequestID(req.Context())), slog.String("path", req.URL.Path), slog.Any("err", err))
+	drain(w, req)
 	if service := identity.QueryService(req); service != "" {
 		identity.WriteQueryError(w, service, wire.RequestID(req.Context()), ex)
 		return
 	}
 	wire.WriteException(w, ex)
+}
+
+// Bounds of what is read of a body that was refused already.
+const (
+	drainBytes = 80 << 20
+	drainTime  = 10 * time.Second
+)
+
+// drain reads what a refused client is still sending, so that it sees the answer
+// instead of a broken connection.
+func drain(w http.ResponseWriter, req *http.Request) {
+	if req.Body == nil {
+		return
+	}
+	// Both may fail on a connection that is gone already, which is fine here.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime))
+	_, _ = io.CopyN(io.Discard, req.Body, drainBytes)
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 }
 
 // newRequestID returns a random UUID (version 4), as AWS's request identifiers are.

@@ -131,7 +131,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 	plane.Register(router)
 	answering := make(chan struct{})
 	front := server.New(server.Options{
-		Log: log, Verifier: identity.NewVerifier(identity.NewKeyCache(storedKeys{db}, time.Now), time.Now), Links: links, Archives: archives{blobs}, Ready: answering,
+		Log: log, Verifier: identity.NewVerifier(identity.StoreKeys(db), time.Now), Links: links, Archives: archives{blobs}, Ready: answering,
 		Services: map[string]http.Handler{
 			"lambda": router, "sts": identity.NewSTS(log), "iam": identity.NewIAM(db, log, time.Now),
 		},
@@ -177,18 +177,6 @@ type archives struct{ blobs *blob.Disk }
 
 func (a archives) OpenArchive(ctx context.Context, d lamina.Digest) (io.ReadSeekCloser, error) {
 	return a.blobs.Open(ctx, d)
-}
-
-// storedKeys finds access keys in the store.
-type storedKeys struct{ db *store.Store }
-
-func (k storedKeys) AccessKey(ctx context.Context, id string) (identity.Key, error) {
-	var found store.AccessKey
-	err := k.db.View(ctx, func(tx *store.Tx) (err error) {
-		found, err = tx.AccessKey(ctx, id)
-		return err
-	})
-	return identity.Key{ID: found.ID, Secret: found.Secret, Account: found.Account, User: found.User}, err
 }
 
 // noInvoker stands in where the machine can't run functions: everything else of

@@ -1,0 +1,316 @@
+package identity
+
+import (
+	"crypto/rand"
+	"encoding/base32"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/store"
+)
+
+// iam is the part of Identity and Access Management that Lambda's clients need:
+// execution roles, and the policies that are attached to them. What a policy
+// allows is kept and shown, and not yet enforced.
+type iam struct {
+	store *store.Store
+	now   func() time.Time
+}
+
+// NewIAM returns Identity and Access Management. Its requests are authenticated
+// and carry their caller.
+func NewIAM(st *store.Store, log *slog.Logger, now func() time.Time) http.Handler {
+	s := &iam{store: st, now: now}
+	return &queryService{
+		name: "iam", version: iamVersion, log: log,
+		actions: map[string]action{
+			"CreateRole":                  s.createRole,
+			"GetRole":                     s.getRole,
+			"ListRoles":                   s.listRoles,
+			"UpdateRole":                  s.updateRole,
+			"UpdateRoleDescription":       s.updateRoleDescription,
+			"UpdateAssumeRolePolicy":      s.updateAssumeRolePolicy,
+			"DeleteRole":                  s.deleteRole,
+			"TagRole":                     s.tagRole,
+			"UntagRole":                   s.untagRole,
+			"ListRoleTags":                s.listRoleTags,
+			"ListInstanceProfilesForRole": s.listInstanceProfilesForRole,
+			"AttachRolePolicy":            s.attachRolePolicy,
+			"DetachRolePolicy":            s.detachRolePolicy,
+			"ListAttachedRolePolicies":    s.listAttachedRolePolicies,
+			"PutRolePolicy":               s.putRolePolicy,
+			"GetRolePolicy":               s.getRolePolicy,
+			"DeleteRolePolicy":            s.deleteRolePolicy,
+			"ListRolePolicies":            s.listRolePolicies,
+			"CreatePolicy":                s.createPolicy,
+			"GetPolicy":                   s.getPolicy,
+			"GetPolicyVersion":            s.getPolicyVersion,
+			"ListPolicies":                s.listPolicies,
+			"ListPolicyVersions":          s.listPolicyVersions,
+			"DeletePolicy":                s.deletePolicy,
+			"TagPolicy":                   s.tagPolicy,
+			"UntagPolicy":                 s.untagPolicy,
+			"ListPolicyTags":              s.listPolicyTags,
+		},
+		later: set("CreateUser", "GetUser", "ListUsers", "DeleteUser", "UpdateUser", "CreateAccessKey", "ListAccessKeys", "DeleteAccessKey",
+			"UpdateAccessKey", "CreateGroup", "GetGroup", "ListGroups", "DeleteGroup", "PutRolePermissionsBoundary", "DeleteRolePermissionsBoundary",
+			"CreatePolicyVersion", "DeletePolicyVersion", "SetDefaultPolicyVersion", "ListEntitiesForPolicy", "CreateInstanceProfile",
+			"CreateServiceLinkedRole", "SimulatePrincipalPolicy", "SimulateCustomPolicy", "GetAccountAuthorizationDetails", "GetAccountSummary",
+			"ListAccountAliases"),
+	}
+}
+
+func set(names ...string) map[string]bool {
+	m := map[string]bool{}
+	for _, n := range names {
+		m[n] = true
+	}
+	return m
+}
+
+func invalid(format string, args ...any) error {
+	return refuse(http.StatusBadRequest, "ValidationError", format, args...)
+}
+
+func noEntity(format string, args ...any) error {
+	return refuse(http.StatusNotFound, "NoSuchEntity", format, args...)
+}
+
+func conflict(format string, args ...any) error {
+	return refuse(http.StatusConflict, "DeleteConflict", format, args...)
+}
+
+func missing(err error) bool { return errors.Is(err, lamina.ErrNotFound) }
+
+var (
+	nameForm = regexp.MustCompile(`^[\w+=,.@-]+$`)
+	pathForm = regexp.MustCompile("^(?:/|/[\x21-\x7e]+/)$")
+	arnForm  = regexp.MustCompile(`^arn:aws[\w-]*:iam::(\d{12}|aws):policy/([\x21-\x7e]+)$`)
+)
+
+// name returns a parameter that names something, of at most most characters.
+func (f form) name(param string, most int) (string, error) {
+	v := f.get(param)
+	member := strings.ToLower(param[:1]) + param[1:]
+	switch {
+	case v == "":
+		return "", invalid("1 validation error detected: Value null at '%s' failed to satisfy constraint: Member must not be null", member)
+	case len(v) > most:
+		return "", invalid("1 validation error detected: Value '%s' at '%s' failed to satisfy constraint: Member must have length less than or equal to %d", printable(v), member, most)
+	case !nameForm.MatchString(v):
+		return "", invalid("The specified value for %s is invalid. It must contain only alphanumeric characters and/or the following: +=,.@_-", member)
+	}
+	return v, nil
+}
+
+// path returns the Path of a role or policy to be, / when there is none.
+func (f form) path() (string, error) {
+	v := f.given("Path")
+	switch {
+	case v == nil:
+		return "/", nil
+	case len(*v) > 512 || !pathForm.MatchString(*v) || strings.Contains(*v, "//"):
+		return "", invalid("The specified value for path is invalid. It must begin and end with / and contain only alphanumeric characters and/or / characters.")
+	}
+	return *v, nil
+}
+
+// text returns a free text, of at most most bytes.
+func (f form) text(param string, most int) (string, error) {
+	v := f.get(param)
+	if len(v) > most {
+		return "", invalid("1 validation error detected: Value at '%s' failed to satisfy constraint: Member must have length less than or equal to %d", strings.ToLower(param[:1])+param[1:], most)
+	}
+	return v, nil
+}
+
+// document returns a policy document. A trust policy names principals, every
+// other one must not.
+func (f form) document(param string, trust bool) (string, error) {
+	text := f.get(param)
+	if text == "" {
+		return "", invalid("1 validation error detected: Value null at '%s' failed to satisfy constraint: Member must not be null", strings.ToLower(param[:1])+param[1:])
+	}
+	malformed := func(why string) error { return refuse(http.StatusBadRequest, "MalformedPolicyDocument", "%s", why) }
+	if len(text) > 131072 {
+		return "", refuse(http.StatusConflict, "LimitExceeded", "Cannot exceed quota for PolicySize: 131072")
+	}
+	var doc struct {
+		Version   string
+		Statement json.RawMessage
+	}
+	if err := json.Unmarshal([]byte(text), &doc); err != nil {
+		return "", malformed("This policy contains invalid Json")
+	}
+	type statement struct {
+		Effect                  string
+		Action, NotAction       json.RawMessage
+		Resource, NotResource   json.RawMessage
+		Principal, NotPrincipal json.RawMessage
+	}
+	var all []statement
+	if err := json.Unmarshal(doc.Statement, &all); err != nil {
+		var one statement
+		if err := json.Unmarshal(doc.Statement, &one); err != nil {
+			return "", malformed("Syntax errors in policy.")
+		}
+		all = []statement{one}
+	}
+	switch {
+	case doc.Version != "" && doc.Version != "2012-10-17" && doc.Version != "2008-10-17":
+		return "", malformed("The policy must contain a valid version string")
+	case len(all) == 0:
+		return "", malformed("Syntax errors in policy.")
+	}
+	for _, s := range all {
+		switch principals, resources := s.Principal != nil || s.NotPrincipal != nil, s.Resource != nil || s.NotResource != nil; {
+		case s.Effect != "Allow" && s.Effect != "Deny":
+			return "", malformed("Syntax errors in policy.")
+		case s.Action == nil && s.NotAction == nil:
+			return "", malformed("Policy statement must contain actions.")
+		case trust && resources:
+			return "", malformed("Has prohibited field Resource")
+		case trust && !principals:
+			return "", malformed("Missing required field Principal")
+		case !trust && principals:
+			return "", malformed("Policy document should not specify a principal.")
+		case !trust && !resources:
+			return "", malformed("Policy statement must contain resources.")
+		}
+	}
+	return text, nil
+}
+
+const maxTags = 50
+
+// tags returns the tags of Tags.member.N.
+func (f form) tags() (map[string]string, error) {
+	tags := map[string]string{}
+	for i := 1; ; i++ {
+		at := "Tags.member." + strconv.Itoa(i)
+		key := f.given(at + ".Key")
+		if key == nil {
+			return tags, nil
+		}
+		value := f.get(at + ".Value")
+		switch _, twice := tags[*key]; {
+		case *key == "" || len(*key) > 128 || len(value) > 256:
+			return nil, invalid("1 validation error detected: Value at 'tags.%d.member' failed to satisfy constraint: a key has 1 to 128 characters, a value 0 to 256", i)
+		case twice:
+			return nil, refuse(http.StatusBadRequest, "InvalidInput", "Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+		case i > maxTags:
+			return nil, refuse(http.StatusConflict, "LimitExceeded", "Cannot exceed quota for TagsPerResource: %d", maxTags)
+		}
+		tags[*key] = value
+	}
+}
+
+// merge adds tags to those that a resource has.
+func merge(have, more map[string]string) (map[string]string, error) {
+	all := maps.Clone(have)
+	if all == nil {
+		all = map[string]string{}
+	}
+	maps.Copy(all, more)
+	if len(all) > maxTags {
+		return nil, refuse(http.StatusConflict, "LimitExceeded", "Cannot exceed quota for TagsPerResource: %d", maxTags)
+	}
+	return all, nil
+}
+
+// newID returns an identifier as IAM's: AROA and ANPA are roles and policies.
+func newID(prefix string) string {
+	var b [11]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return prefix + base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:])[:17]
+}
+
+// escaped is a document as answers carry it.
+func escaped(document string) string {
+	return strings.ReplaceAll(url.QueryEscape(document), "+", "%20")
+}
+
+// The XML shapes that answers share.
+type (
+	tagXML struct {
+		Key   string
+		Value string
+	}
+	namesXML struct {
+		Member []string `xml:"member"`
+	}
+	// page is what lists have besides their members.
+	page struct {
+		IsTruncated bool
+		Marker      string `xml:",omitempty"`
+	}
+)
+
+type tagsXML struct {
+	Member []tagXML `xml:"member"`
+}
+
+// tagList is sorted, so that answers repeat. Without tags it is nil.
+func tagList(tags map[string]string) *tagsXML {
+	if len(tags) == 0 {
+		return nil
+	}
+	l := &tagsXML{}
+	for _, k := range slices.Sorted(maps.Keys(tags)) {
+		l.Member = append(l.Member, tagXML{k, tags[k]})
+	}
+	return l
+}
+
+// page returns what MaxItems and Marker ask for: up to size items after a key.
+func (f form) page() (after string, size int, err error) {
+	size = 100
+	if v := f.given("MaxItems"); v != nil {
+		size, err = strconv.Atoi(*v)
+		if err != nil || size < 1 || size > 1000 {
+			return "", 0, invalid("1 validation error detected: Value '%s' at 'maxItems' failed to satisfy constraint: Member must have value between 1 and 1000", printable(*v))
+		}
+	}
+	if v := f.given("Marker"); v != nil {
+		key, err := base64.RawURLEncoding.DecodeString(*v)
+		if err != nil {
+			return "", 0, invalid("Invalid Marker.")
+		}
+		after = string(key)
+	}
+	return after, size, nil
+}
+
+// cutPage cuts items to size; the marker of what is left out is the last key.
+func cutPage[T any](items []T, size int, key func(T) string) ([]T, page) {
+	if len(items) <= size {
+		return items, page{}
+	}
+	items = items[:size]
+	return items, page{true, base64.RawURLEncoding.EncodeToString([]byte(key(items[size-1])))}
+}
+
+// paginate returns the page that a request asks for of items sorted by key.
+func paginate[T any](in form, items []T, key func(T) string) ([]T, page, error) {
+	after, size, err := in.page()
+	if err != nil {
+		return nil, page{}, err
+	}
+	at, found := slices.BinarySearchFunc(items, after, func(item T, k string) int { return strings.Compare(key(item), k) })
+	if found {
+		at++
+	}
+	items, p := cutPage(items[at:], size, key)
+	return items, p, nil
+}

@@ -1,0 +1,278 @@
+package identity
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/wire"
+)
+
+// Verifier tells who signed a request.
+type Verifier struct {
+	keys Keys
+	now  func() time.Time
+
+	mu      sync.RWMutex
+	signing map[string]*signingKey // by credential
+}
+
+// NewVerifier returns a verifier of signatures made with keys. The keys are
+// asked for each request; put a [KeyCache] in front of a database.
+func NewVerifier(keys Keys, now func() time.Time) *Verifier {
+	return &Verifier{keys: keys, now: now, signing: map[string]*signingKey{}}
+}
+
+// signingKeys bounds the derived keys that are remembered. Only a credential
+// with a correct signature gets in, so strangers can't push out the others.
+const signingKeys = 1024
+
+// signingKey is what a secret becomes for one day, region and service.
+type signingKey struct {
+	secret string
+	caller Caller
+	macs   sync.Pool // hash.Hash, HMACs with the derived key
+}
+
+func newSigningKey(k Key, a *authorization) *signingKey {
+	mac := func(key []byte, text string) []byte {
+		h := hmac.New(sha256.New, key)
+		io.WriteString(h, text) //nolint:errcheck // a hash never fails
+		return h.Sum(nil)
+	}
+	derived := mac(mac(mac(mac([]byte("AWS4"+k.Secret), a.date), a.region), a.service), terminator)
+	s := &signingKey{secret: k.Secret, caller: callerFor(k, strings.Clone(a.region), strings.Clone(a.service))}
+	s.macs.New = func() any { return hmac.New(sha256.New, derived) }
+	return s
+}
+
+// sign returns the signature over text.
+func (s *signingKey) sign(text []byte) (sum [sha256.Size]byte) {
+	mac := s.macs.Get().(hash.Hash) //nolint:forcetypeassert // New makes nothing else
+	mac.Reset()
+	mac.Write(text) //nolint:errcheck // a hash never fails
+	mac.Sum(sum[:0])
+	s.macs.Put(mac)
+	return sum
+}
+
+const (
+	mismatch     = "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details."
+	invalidToken = "The security token included in the request is invalid."
+
+	contentHash     = "X-Amz-Content-Sha256"
+	unsignedPayload = "UNSIGNED-PAYLOAD"
+)
+
+var emptyHash = sha256.Sum256(nil)
+
+// stranger is whose key is tried when there is none of the name.
+var stranger = Key{Secret: "there is no key of this name; this one only takes as long", Account: "000000000000"}
+
+// Verify returns who signed the request. On success it replaces the body by one
+// that checks the payload while it streams and hands out the last byte only when
+// the payload is the one that was signed; its error is then an exception in
+// place of io.EOF. A body that arrives in signed chunks comes out decoded.
+//
+// An error of Verify is a *wire.Exception, but when the keys could not be read.
+//
+// A caller who did not declare the payload's hash and sends more than 64 KiB is
+// proven only when that body has been read to its end. See [Settle].
+func (v *Verifier) Verify(req *http.Request) (Caller, error) {
+	var a authorization
+	if err := a.read(req); err != nil {
+		return Caller{}, err
+	}
+	if err := a.check(v.now()); err != nil {
+		return Caller{}, err
+	}
+	key, unknown, err := v.signingKey(req.Context(), &a)
+	if err != nil {
+		return Caller{}, err
+	}
+	c := claim{v: v, a: a, key: key, unknown: unknown || hasToken(req)}
+
+	s := scratches.Get().(*scratch) //nolint:forcetypeassert // New makes nothing else
+	defer s.release()
+	if wrong := s.canonical(req, &a); wrong != "" && !c.unknown {
+		return Caller{}, wire.InvalidSignature.New(wrong)
+	} else if wrong != "" {
+		a.legible, c.a.legible = false, false
+	}
+	body, err := c.body(req, s)
+	if err != nil {
+		return Caller{}, err
+	}
+	straighten(req, a.service)
+	req.Body = body
+	return key.caller, nil
+}
+
+// signingKey finds the key of the credential, or a stranger's that takes as long.
+func (v *Verifier) signingKey(ctx context.Context, a *authorization) (_ *signingKey, unknown bool, err error) {
+	key, err := v.keys.AccessKey(ctx, a.keyID)
+	switch {
+	case errors.Is(err, lamina.ErrNotFound):
+		return newSigningKey(stranger, a), true, nil
+	case err != nil:
+		return nil, false, fmt.Errorf("find access key: %w", err)
+	}
+	v.mu.RLock()
+	s := v.signing[a.credential]
+	v.mu.RUnlock()
+	if s != nil && s.secret == key.Secret && s.caller.Account == key.Account {
+		return s, false, nil
+	}
+	return newSigningKey(key, a), false, nil
+}
+
+// remember keeps the key of a proven credential for the next request.
+func (v *Verifier) remember(credential string, s *signingKey) {
+	v.mu.RLock()
+	old := v.signing[credential]
+	v.mu.RUnlock()
+	if old == s {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	room(v.signing, signingKeys)
+	v.signing[strings.Clone(credential)] = s
+}
+
+// hasToken reports whether the request carries a session token. Lamina gives out
+// none, so whichever it is, it is not valid.
+func hasToken(req *http.Request) bool {
+	return req.Header.Get("X-Amz-Security-Token") != "" || strings.Contains(req.URL.RawQuery, "X-Amz-Security-Token=")
+}
+
+// claim is a request's signature, waiting for the payload's hash.
+type claim struct {
+	v       *Verifier
+	a       authorization
+	key     *signingKey
+	unknown bool // no such key, or a session token
+}
+
+// prove finishes the canonical request with the payload's hash, or what stands
+// for it, and compares the signatures. It takes the same steps for a key that
+// does not exist.
+func (c *claim) prove(canonical []byte, payload string) error {
+	canonical = append(canonical, payload...)
+	sum := sha256.Sum256(canonical)
+
+	text := append(canonical[:0], algorithm+"\n"...)
+	text = append(text, c.a.stamp...)
+	text = append(text, '\n')
+	text = append(text, c.a.scope()...)
+	text = append(text, '\n')
+	text = hex.AppendEncode(text, sum[:])
+	want := c.key.sign(text)
+	same := hmac.Equal(want[:], c.a.signature[:]) && c.a.legible
+	switch {
+	case c.unknown:
+		return wire.UnrecognizedClient.New(invalidToken)
+	case !same:
+		return wire.InvalidSignature.New(mismatch)
+	}
+	c.v.remember(c.a.credential, c.key)
+	return nil
+}
+
+// body proves the claim, or returns a body that will.
+func (c *claim) body(req *http.Request, s *scratch) (io.ReadCloser, error) {
+	declared := c.a.payload
+	if h := req.Header[contentHash]; len(h) > 0 {
+		declared = h[0]
+	} else if declared == "" && c.a.presigned && c.a.service == "s3" {
+		declared = unsignedPayload // S3 presigns without knowing the payload
+	}
+	empty := req.ContentLength == 0 || req.Body == nil || req.Body == http.NoBody
+	var want [sha256.Size]byte
+	switch {
+	case declared == "" && empty:
+		return http.NoBody, c.prove(s.text, emptyText)
+	case declared == "":
+		return c.undeclared(req, s)
+	case declared == unsignedPayload:
+		body := req.Body
+		if empty {
+			body = http.NoBody
+		}
+		return body, c.prove(s.text, declared)
+	case strings.HasPrefix(declared, "STREAMING-"):
+		return c.chunked(req, s, declared)
+	case len(declared) == 2*sha256.Size:
+		var text [2 * sha256.Size]byte
+		copy(text[:], declared)
+		if _, err := hex.Decode(want[:], text[:]); err == nil {
+			break
+		}
+		fallthrough
+	default:
+		if err := c.prove(s.text, declared); err != nil {
+			return nil, err
+		}
+		return nil, wire.InvalidSignature.Errorf("x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD or a valid sha256 value.")
+	}
+	if err := c.prove(s.text, declared); err != nil {
+		return nil, err
+	}
+	if empty {
+		if want != emptyHash {
+			return nil, wire.InvalidSignature.New(mismatch)
+		}
+		return http.NoBody, nil
+	}
+	return newHashed(req, func(sum [sha256.Size]byte) error {
+		if sum != want {
+			return wire.InvalidSignature.New(mismatch)
+		}
+		return nil
+	}), nil
+}
+
+var emptyText = hex.EncodeToString(emptyHash[:])
+
+// smallBody is up to where an undeclared body is read before the answer, so that
+// most callers are proven when Verify returns.
+const smallBody = 64 << 10
+
+// undeclared handles a body whose hash the client has signed but not sent.
+func (c *claim) undeclared(req *http.Request, s *scratch) (io.ReadCloser, error) {
+	if c.unknown {
+		return nil, c.prove(s.text, emptyText) // a stranger's body is not worth reading
+	}
+	// Requests of these methods have no body that anything would read, so it must
+	// not be left to a reader to find out that the signature is wrong.
+	bodiless := req.Method != http.MethodPost && req.Method != http.MethodPut && req.Method != http.MethodPatch
+	if small := req.ContentLength > 0 && req.ContentLength <= smallBody; !small && !bodiless {
+		canonical := append([]byte(nil), s.text...)
+		return newHashed(req, func(sum [sha256.Size]byte) error {
+			return c.prove(canonical, hex.EncodeToString(sum[:]))
+		}), nil
+	}
+	if req.ContentLength > smallBody {
+		return nil, wire.RequestEntityTooLarge.New("Request must be smaller than " + strconv.Itoa(smallBody) + " bytes")
+	}
+	b, err := readSmall(req)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(b.text)
+	if err := c.prove(s.text, hex.EncodeToString(sum[:])); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
