@@ -145,8 +145,8 @@ const (
 // drain reads what a refused client is still sending, so that it sees the answer
 // instead of a broken connection.
 func drain(w http.ResponseWriter, req *http.Request) {
-	if req.Body == nil {
-		return
+	if req.Body == nil || req.Header.Get("Expect") != "" {
+		return // a client that waits for 100 Continue sends nothing after a refusal
 	}
 	// Both may fail on a connection that is gone already, which is fine here.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(drainTime))
