@@ -1,0 +1,270 @@
+package runner
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/lamina-run/lamina"
+)
+
+// poolKey tells versions apart, and one $LATEST from the next.
+type poolKey struct {
+	function    lamina.FunctionID
+	incarnation string
+	number      int64
+	fingerprint string
+}
+
+// revisionKey is cheaper than a fingerprint: who changes a version changes its
+// revision.
+type revisionKey struct {
+	function    lamina.FunctionID
+	incarnation string
+	number      int64
+	revision    string
+}
+
+// pool holds the environments of one version. The runner's mutex guards it.
+type pool struct {
+	key       poolKey
+	revisions []revisionKey // under which the runner knows it
+	idle      []*environment
+	live      int // environments that exist or are being started
+	retired   bool
+}
+
+// waiter is an invocation for which there is no slot.
+type waiter struct {
+	pool *pool
+	// granted receives one grant from whoever frees an environment or a slot;
+	// stop closes it instead. Capacity 1.
+	granted chan grant
+}
+
+// grant is an environment, or with nil a slot for a new one.
+type grant struct{ environment *environment }
+
+func keyOf(v *lamina.Version, fingerprint string) poolKey {
+	return poolKey{v.Function, v.Incarnation, v.Number, fingerprint}
+}
+
+// poolOf returns the pool of a version and makes it if need be. It wants r.mu.
+func (r *Runner) poolOf(v *lamina.Version) (_ *pool, outdated []*environment) {
+	revision := revisionKey{v.Function, v.Incarnation, v.Number, v.RevisionID}
+	if v.RevisionID != "" {
+		if p := r.revisions[revision]; p != nil {
+			return p, nil
+		}
+	}
+	key := keyOf(v, v.Fingerprint())
+	p := r.pools[key]
+	if p == nil {
+		if v.Number == 0 { // an update of $LATEST made the former one's environments useless
+			for other, q := range r.pools {
+				if other.function == key.function && other.number == 0 {
+					outdated = append(outdated, r.retire(q)...)
+				}
+			}
+		}
+		p = &pool{key: key}
+		r.pools[key] = p
+	}
+	if v.RevisionID != "" {
+		p.revisions = append(p.revisions, revision)
+		r.revisions[revision] = p
+	}
+	return p, outdated
+}
+
+// retire forgets a pool and returns its idle environments for the caller to
+// close. It wants r.mu.
+func (r *Runner) retire(p *pool) []*environment {
+	p.retired = true
+	if r.pools[p.key] == p {
+		delete(r.pools, p.key)
+	}
+	for _, k := range p.revisions {
+		if r.revisions[k] == p {
+			delete(r.revisions, k)
+		}
+	}
+	idle := p.idle
+	p.idle = nil
+	return idle
+}
+
+// Retire closes the environments of a version that changed or is deleted: idle
+// ones at once, the others after their invocation. v is the version as it was.
+func (r *Runner) Retire(v lamina.Version) {
+	r.mu.Lock()
+	var idle []*environment
+	if p := r.pools[keyOf(&v, v.Fingerprint())]; p != nil {
+		idle = r.retire(p)
+	}
+	r.mu.Unlock()
+	closeAll(idle)
+}
+
+// Environments counts them.
+func (r *Runner) Environments() Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := Stats{Live: r.slots, Waiting: len(r.waiting)}
+	for _, p := range r.pools {
+		s.Idle += len(p.idle)
+	}
+	return s
+}
+
+// take returns an idle environment of v. Without one it returns nil and its
+// pool, and the caller has a slot for a new environment.
+func (r *Runner) take(ctx context.Context, v *lamina.Version) (*environment, *pool, error) {
+	r.mu.Lock()
+	if r.stopped {
+		r.mu.Unlock()
+		return nil, nil, errStopped
+	}
+	p, outdated := r.poolOf(v)
+	if n := len(p.idle); n > 0 {
+		e := p.idle[n-1]
+		p.idle = p.idle[:n-1]
+		r.mu.Unlock()
+		return e, p, nil
+	}
+	if len(outdated) == 0 && r.slots >= r.max {
+		// Of all that wait for their next invocation, the one that waited longest goes.
+		if e := r.oldest(); e != nil {
+			outdated = append(outdated, e)
+		}
+	}
+	if full := r.slots >= r.max; !full || len(outdated) > 0 {
+		r.slots++ // beyond max only until the outdated ones are closed, below
+		p.live++
+		r.environments.Add(1)
+		r.mu.Unlock()
+		if full {
+			closeAll(outdated)
+			return nil, p, nil
+		}
+		for _, e := range outdated {
+			r.environments.Go(e.discard)
+		}
+		return nil, p, nil
+	}
+	w := &waiter{pool: p, granted: make(chan grant, 1)}
+	r.waiting = append(r.waiting, w)
+	r.mu.Unlock()
+
+	patience := time.NewTimer(time.Duration(v.Config.Timeout) * time.Second)
+	defer patience.Stop()
+	var err error
+	select {
+	case g, ok := <-w.granted:
+		if !ok {
+			return nil, nil, errStopped
+		}
+		return g.environment, p, nil
+	case <-patience.C:
+		err = lamina.ErrBusy
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	r.mu.Lock()
+	if i := slices.Index(r.waiting, w); i >= 0 {
+		r.waiting = slices.Delete(r.waiting, i, i+1)
+		r.mu.Unlock()
+		return nil, nil, err
+	}
+	r.mu.Unlock()
+	// Granted in the same moment.
+	g, ok := <-w.granted
+	switch {
+	case ok && g.environment != nil:
+		r.put(g.environment, true)
+	case ok:
+		r.free(p)
+	}
+	return nil, nil, err
+}
+
+// oldest takes the environment that is idle for longest out of its pool. It
+// wants r.mu.
+func (r *Runner) oldest() *environment {
+	var from *pool
+	for _, p := range r.pools {
+		// The first in a pool is the one that was used least recently.
+		if len(p.idle) > 0 && (from == nil || p.idle[0].idleSince.Before(from.idle[0].idleSince)) {
+			from = p
+		}
+	}
+	if from == nil {
+		return nil
+	}
+	e := from.idle[0]
+	from.idle = from.idle[1:]
+	return e
+}
+
+// expired takes the environments that are idle since before the given time out
+// of their pools.
+func (r *Runner) expired(before time.Time) []*environment {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []*environment
+	for _, p := range r.pools {
+		n := 0
+		for n < len(p.idle) && p.idle[n].idleSince.Before(before) {
+			n++
+		}
+		out = append(out, p.idle[:n]...)
+		p.idle = slices.Delete(p.idle, 0, n)
+	}
+	return out
+}
+
+// put gives an environment back after an invocation.
+func (r *Runner) put(e *environment, reusable bool) {
+	r.mu.Lock()
+	if !reusable || e.pool.retired || r.stopped {
+		r.mu.Unlock()
+		e.discard()
+		return
+	}
+	if len(r.waiting) == 0 {
+		e.idleSince = r.options.Now()
+		e.pool.idle = append(e.pool.idle, e)
+		r.mu.Unlock()
+		return
+	}
+	for i, w := range r.waiting {
+		if w.pool == e.pool {
+			r.waiting = slices.Delete(r.waiting, i, i+1)
+			w.granted <- grant{e}
+			r.mu.Unlock()
+			return
+		}
+	}
+	r.mu.Unlock()
+	e.discard() // its slot goes to another version's invocation
+}
+
+// free gives back a slot of p, whose environment is gone or never was.
+func (r *Runner) free(p *pool) {
+	r.mu.Lock()
+	p.live--
+	if p.live == 0 && !slices.ContainsFunc(r.waiting, func(w *waiter) bool { return w.pool == p }) {
+		r.retire(p) // it has none that is idle
+	}
+	if len(r.waiting) > 0 && r.slots <= r.max {
+		w := r.waiting[0]
+		r.waiting = slices.Delete(r.waiting, 0, 1)
+		w.pool.live++
+		w.granted <- grant{} // the slot changes hands
+		r.mu.Unlock()
+		return
+	}
+	r.slots--
+	r.mu.Unlock()
+	r.environments.Done()
+}

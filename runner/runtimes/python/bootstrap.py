@@ -1,0 +1,3 @@
+import lamina_runtime
+
+lamina_runtime.main()

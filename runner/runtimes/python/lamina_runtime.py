@@ -1,0 +1,476 @@
+"""Lamina's runtime client for Python 3.6 and later.
+
+It runs inside the sandbox: it imports the function's module, then asks the
+Runtime API for invocations and answers them, one at a time, over one kept
+connection. Cold start is what it is written for. It imports next to nothing: json
+alone, which brings re, enum and collections, would take as long as all the rest,
+so it uses the C half of json. It speaks HTTP on a bare socket, sets up logging
+only if the function imports logging, and sends each result together with the
+request for the next invocation.
+"""
+import _socket
+import os
+import sys
+from importlib import import_module
+from time import gmtime, strftime, time
+
+try:
+    from _json import encode_basestring, encode_basestring_ascii, make_encoder, make_scanner
+except ImportError:  # an interpreter without the C half
+    make_scanner = None
+
+_VERSION = sys.version_info[:2]
+_API = "/2018-06-01/runtime/"
+_NO_BREAK = "\u00a0"
+_HERE = (__file__, os.path.join(os.path.dirname(__file__), "bootstrap.py"))
+
+_request_id = None  # of the invocation that runs
+
+if make_scanner is None:
+    from json import dumps, loads
+else:
+    class _Settings(object):
+        """What the decoder of json hands its scanner."""
+
+        strict = True
+        object_hook = None
+        object_pairs_hook = None
+        parse_float = float
+        parse_int = int
+        parse_constant = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}.__getitem__
+        memo = {}
+
+    _scan = make_scanner(_Settings)
+
+    def loads(text):
+        try:
+            value, end = _scan(text, len(text) - len(text.lstrip(" \t\r\n")))
+        except StopIteration as e:
+            raise ValueError("Expecting value: char %s" % e.value)
+        if end != len(text) and text[end:].strip(" \t\r\n"):
+            raise ValueError("Extra data: char %d" % end)
+        return value
+
+    def _refuse(value):
+        raise TypeError("Object of type %s is not JSON serializable" % type(value).__name__)
+
+    def dumps(value, ensure_ascii=True, default=_refuse):
+        string = encode_basestring_ascii if ensure_ascii else encode_basestring
+        if isinstance(value, str):
+            return string(value)
+        return "".join(make_encoder({}, default, string, None, ": ", ", ", False, False, True)(value, 0))
+
+
+class _Connection(object):
+    """One kept connection to the Runtime API."""
+
+    def __init__(self, address):
+        host, _, port = address.rpartition(":")
+        self.host = address
+        self.sock = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+        self.sock.connect((host, int(port)))
+        # Large results go out in two writes; the second must not wait for an ACK.
+        self.sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+        self.rest = b""
+        self.next = self._head("GET", "invocation/next") + b"\r\n"
+
+    def _head(self, method, path):
+        return ("%s %s%s HTTP/1.1\r\nHost: %s\r\n" % (method, _API, path, self.host)).encode("ascii")
+
+    def send_next(self):
+        self.sock.sendall(self.next)
+
+    def post(self, path, body, error_type=None, then=b""):
+        head = self._head("POST", path)
+        if error_type is not None:
+            head += b"Lambda-Runtime-Function-Error-Type: " + error_type.encode("ascii", "replace") + b"\r\n"
+        head += b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        if len(body) < 1 << 16:
+            self.sock.sendall(head + body + then)
+        else:
+            self.sock.sendall(head)
+            self.sock.sendall(body)
+            if then:
+                self.sock.sendall(then)
+
+    def receive(self):
+        """Return the headers, in lower case, and the body of the next answer."""
+        data = self.rest
+        while True:
+            end = data.find(b"\r\n\r\n")
+            if end >= 0:
+                break
+            more = self.sock.recv(65536)
+            if not more:
+                _leave()
+            data += more
+        headers = {}
+        for line in data[:end].decode("utf-8", "replace").split("\r\n")[1:]:
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        length = int(headers.get("content-length", 0))
+        end += 4
+        missing = length - (len(data) - end)
+        if missing <= 0:
+            self.rest = data[end + length:]
+            return headers, data[end:end + length]
+        parts = [data[end:]]
+        while missing > 0:
+            more = self.sock.recv(min(missing, 1 << 20))
+            if not more:
+                _leave()
+            parts.append(more)
+            missing -= len(more)
+        self.rest = b""
+        return headers, b"".join(parts)
+
+
+def _leave():
+    """The Runtime API is gone, so nobody waits for an answer or cleaning up."""
+    os._exit(0)
+
+
+class Client(object):
+    __slots__ = ["installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name"]
+
+
+class ClientContext(object):
+    __slots__ = ["custom", "env", "client"]
+
+
+class CognitoIdentity(object):
+    __slots__ = ["cognito_identity_id", "cognito_identity_pool_id"]
+
+
+def _fill(cls, values):
+    if values is None:
+        return None
+    target = cls()
+    for name in cls.__slots__:
+        setattr(target, name, values.get(name))
+    return target
+
+
+class LambdaContext(object):
+    def __init__(self, headers, environ):
+        self.aws_request_id = headers.get("lambda-runtime-aws-request-id", "")
+        self.log_group_name = environ.get("AWS_LAMBDA_LOG_GROUP_NAME")
+        self.log_stream_name = environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
+        self.function_name = environ.get("AWS_LAMBDA_FUNCTION_NAME")
+        self.memory_limit_in_mb = environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+        self.function_version = environ.get("AWS_LAMBDA_FUNCTION_VERSION")
+        self.invoked_function_arn = headers.get("lambda-runtime-invoked-function-arn")
+        self.tenant_id = headers.get("lambda-runtime-aws-tenant-id")
+        self.client_context = None
+        text = headers.get("lambda-runtime-client-context")
+        if text:
+            values = loads(text)
+            if isinstance(values, dict):
+                self.client_context = _fill(ClientContext, values)
+                client = values.get("client")
+                self.client_context.client = _fill(Client, client if isinstance(client, dict) else None)
+        self.identity = CognitoIdentity()
+        self.identity.cognito_identity_id = None
+        self.identity.cognito_identity_pool_id = None
+        text = headers.get("lambda-runtime-cognito-identity")
+        if text:
+            values = loads(text)
+            if isinstance(values, dict):
+                self.identity.cognito_identity_id = values.get("cognitoIdentityId")
+                self.identity.cognito_identity_pool_id = values.get("cognitoIdentityPoolId")
+        self._epoch_deadline_time_in_ms = int(headers.get("lambda-runtime-deadline-ms", 0))
+
+    def get_remaining_time_in_millis(self):
+        return max(0, self._epoch_deadline_time_in_ms - int(time() * 1000))
+
+    def log(self, msg):
+        sys.stdout.write(msg if isinstance(msg, str) else str(msg))
+
+    def __repr__(self):
+        return "LambdaContext([%s])" % ",".join("%s=%s" % item for item in sorted(vars(self).items()) if item[0][0] != "_")
+
+
+class _Fault(Exception):
+    """What is wrong with the function before it can run."""
+
+    def __init__(self, kind, text, trace=()):
+        Exception.__init__(self, text)
+        self.kind = kind
+        self.text = text
+        self.trace = list(trace)
+
+
+def _load(handler):
+    try:
+        module_name, name = handler.rsplit(".", 1)
+    except ValueError as e:
+        raise _Fault("Runtime.MalformedHandlerName", "Bad handler '%s': %s" % (handler, e))
+    module_name = module_name.replace("/", ".")
+    if module_name.split(".")[0] in sys.builtin_module_names:
+        raise _Fault("Runtime.BuiltInModuleConflict", "Cannot use built-in module %s as a handler module" % module_name)
+    try:
+        module = import_module(module_name)
+    except ImportError as e:
+        raise _Fault("Runtime.ImportModuleError", "Unable to import module '%s': %s" % (module_name, e))
+    except SyntaxError as e:
+        trace = ['  File "%s" Line %s\n    %s\n' % (e.filename, e.lineno, (e.text or "").strip())]
+        raise _Fault("Runtime.UserCodeSyntaxError", "Syntax error in module '%s': %s" % (module_name, e), trace)
+    try:
+        return getattr(module, name)
+    except AttributeError:
+        raise _Fault("Runtime.HandlerNotFound", "Handler '%s' missing on module '%s'" % (name, module_name))
+
+
+def _trace(tb):
+    """Return the frames as AWS shows them, without this client's own at the head."""
+    import linecache
+
+    frames, own = [], True
+    while tb is not None:
+        code = tb.tb_frame.f_code
+        own = own and code.co_filename in _HERE
+        if not own:
+            line = linecache.getline(code.co_filename, tb.tb_lineno, tb.tb_frame.f_globals).strip()
+            text = '  File "%s", line %d, in %s\n' % (code.co_filename, tb.tb_lineno, code.co_name)
+            frames.append(text + ("    %s\n" % line if line else ""))
+        tb = tb.tb_next
+    return frames
+
+
+def _error(kind, text, trace, request_id):
+    result = {"errorMessage": text, "errorType": kind}
+    if _VERSION >= (3, 9):
+        result["requestId"] = request_id
+    result["stackTrace"] = trace
+    return result
+
+
+def _exception(e, request_id):
+    if isinstance(e, _Fault):
+        return _error(e.kind, e.text, e.trace, request_id)
+    return _error(type(e).__name__, str(e), _trace(e.__traceback__), request_id)
+
+
+def _encode(value):
+    # From 3.12 on AWS leaves characters as they are.
+    text = dumps(value, ensure_ascii=_VERSION < (3, 12))
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:  # half a surrogate pair has no UTF-8
+        return dumps(value).encode("ascii")
+
+
+def _now():
+    now = time()
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(now)) + ".%03dZ" % (now % 1 * 1000)
+
+
+def _log_error(error, as_json):
+    if as_json:
+        line = {"timestamp": _now(), "log_level": "ERROR"}
+        line.update(error)
+        text = dumps(line, ensure_ascii=False)
+    else:
+        text = "[ERROR] %s: %s" % (error["errorType"], error["errorMessage"])
+        text += "\nTraceback (most recent call last):"
+        # No-break spaces keep the indentation, and the lines together, in CloudWatch.
+        for line in [line for frame in error["stackTrace"] for line in frame.rstrip("\n").split("\n")]:
+            stripped = line.lstrip(" ")
+            text += "\n" + _NO_BREAK * (len(line) - len(stripped)) + stripped
+    _flush()
+    data = (text + "\n").encode("utf-8", "backslashreplace")
+    while data:
+        data = data[os.write(1, data):]
+
+
+def _flush():
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # the function may have put anything there
+            pass
+
+
+class _LoggingHook(object):
+    """Sets up the root logger when, and only if, logging is imported."""
+
+    def __init__(self, as_json, level):
+        self.as_json = as_json
+        self.level = level
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "logging":
+            return None
+        sys.meta_path.remove(self)
+        for finder in sys.meta_path:
+            find = getattr(finder, "find_spec", None)
+            spec = find(name, path, target) if find else None
+            if spec is not None and spec.loader is not None:
+                spec.loader = _LoggingLoader(spec.loader, self)
+                return spec
+        return None
+
+
+class _LoggingLoader(object):
+    def __init__(self, loader, hook):
+        self.loader = loader
+        self.hook = hook
+
+    def create_module(self, spec):
+        return self.loader.create_module(spec)
+
+    def exec_module(self, module):
+        module.__spec__.loader = module.__loader__ = self.loader
+        self.loader.exec_module(module)
+        _set_up_logging(module, self.hook.as_json, self.hook.level)
+
+
+def _set_up_logging(logging, as_json, level):
+    class LambdaFilter(logging.Filter):
+        def filter(self, record):
+            record.aws_request_id = _request_id or ""
+            return True
+
+    class TextFormatter(logging.Formatter):
+        converter = staticmethod(gmtime)
+
+        def __init__(self):
+            logging.Formatter.__init__(
+                self, "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s", "%Y-%m-%dT%H:%M:%S")
+
+    standard = set(vars(logging.LogRecord("", 0, "", 0, "", (), None)))
+    standard.update(("message", "asctime", "aws_request_id", "taskName"))
+
+    class JSONFormatter(logging.Formatter):
+        def format(self, record):
+            line = {
+                "timestamp": strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(record.created)),
+                "level": record.levelname,
+                "message": record.getMessage(),
+                "logger": record.name,
+            }
+            for name, value in vars(record).items():
+                if name not in standard and name[0] != "_":
+                    line[name] = value
+            if record.stack_info:
+                line["stackTrace"] = record.stack_info
+            if record.exc_info and record.exc_info[0]:
+                kind, value, tb = record.exc_info
+                frames = _trace(tb)
+                line.update(errorType=kind.__name__, errorMessage=str(value), stackTrace=frames,
+                            location="%s:%s:%d" % (record.pathname, record.funcName, record.lineno))
+            if _request_id:
+                line["requestId"] = _request_id
+            return dumps(line, ensure_ascii=False, default=str)
+
+    class LambdaLoggerHandler(logging.Handler):
+        def emit(self, record):
+            try:
+                sys.stdout.write(self.format(record) + "\n")
+            except Exception:
+                self.handleError(record)
+
+        def flush(self):
+            _flush()
+
+    handler = LambdaLoggerHandler()
+    handler.addFilter(LambdaFilter())
+    handler.setFormatter(JSONFormatter() if as_json else TextFormatter())
+    root = logging.getLogger()
+    root.addHandler(handler)
+    if as_json and level:
+        level = {"TRACE": "DEBUG", "FATAL": "CRITICAL"}.get(level, level)
+        if level in ("DEBUG", "INFO", "WARNING", "WARN", "ERROR", "CRITICAL"):
+            root.setLevel(level)
+
+
+def _set_up_output():
+    # A line in one write: the tail of the log then never shows half of one.
+    for name, fd in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        else:  # 3.6
+            import io
+            stream = io.TextIOWrapper(io.open(fd, "wb", closefd=False), "utf-8", "backslashreplace", line_buffering=True)
+            setattr(sys, name, stream)
+            setattr(sys, "__%s__" % name, stream)
+
+
+def _set_up_path(environ):
+    task = environ.get("LAMBDA_TASK_ROOT", "/var/task")
+    head = [task, "/opt/python/lib/python%d.%d/site-packages" % _VERSION, "/opt/python"]
+    tail = []
+    for p in sys.path:
+        if p not in head and p not in tail:
+            tail.append(p)
+    if sys.flags.no_site:  # which saves a cold start a tenth; then its part is ours
+        tail.append(os.path.join(sys.prefix, "lib", "python%d.%d" % _VERSION, "site-packages"))
+        import builtins
+        builtins.exit = builtins.quit = sys.exit
+    sys.path[:] = head + tail
+
+
+def _answer(connection, handler, headers, event, as_json):
+    """Run the handler once and send what came of it."""
+    request_id = headers.get("lambda-runtime-aws-request-id", "")
+    error = None
+    try:
+        try:
+            event = loads(event.decode("utf-8"))
+        except ValueError as e:
+            raise _Fault("Runtime.UnmarshalError", "Unable to unmarshal input: %s" % e)
+        result = handler(event, LambdaContext(headers, os.environ))
+    except Exception as e:
+        error = _exception(e, request_id)
+    else:
+        try:
+            body = _encode(result)
+        except Exception as e:
+            error = _error("Runtime.MarshalError", "Unable to marshal response: %s" % e, [], request_id)
+    path = "invocation/" + request_id
+    if error is None:
+        _flush()
+        connection.post(path + "/response", body, then=connection.next)
+    else:
+        _log_error(error, as_json)
+        connection.post(path + "/error", _encode(error), error["errorType"], connection.next)
+
+
+def main():
+    global _request_id
+
+    environ = os.environ
+    if _VERSION < (3, 12):
+        # The interpreter's own doing where the host lacks en_US.UTF-8; AWS has it.
+        environ.pop("LC_CTYPE", None)
+    as_json = environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
+    _set_up_output()
+    _set_up_path(environ)
+    level = environ.get("AWS_LAMBDA_LOG_LEVEL", "").upper()
+    if "logging" in sys.modules:
+        _set_up_logging(sys.modules["logging"], as_json, level)
+    else:
+        sys.meta_path.insert(0, _LoggingHook(as_json, level))
+    sys.argv[:] = sys.argv[:1]
+    connection = _Connection(environ["AWS_LAMBDA_RUNTIME_API"])
+    try:
+        handler = _load(environ.get("_HANDLER", ""))
+    except Exception as e:
+        error = _exception(e, "")
+        _log_error(error, as_json)
+        connection.post("init/error", _encode(error), error["errorType"])
+        connection.receive()
+        sys.exit(1)
+    connection.send_next()
+    while True:
+        headers, event = connection.receive()
+        _request_id = headers.get("lambda-runtime-aws-request-id", "")
+        trace_id = headers.get("lambda-runtime-trace-id")
+        if trace_id:
+            environ["_X_AMZN_TRACE_ID"] = trace_id
+        else:
+            environ.pop("_X_AMZN_TRACE_ID", None)
+        _answer(connection, handler, headers, event, as_json)
+        _request_id = None
+        connection.receive()  # that the result arrived, whether it was accepted or not
