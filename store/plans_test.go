@@ -1,0 +1,162 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lamina-run/lamina"
+)
+
+// TestPlans runs the package's statements and asks SQLite how: none may read a
+// whole table or sort what it read, but those that return all of it.
+func TestPlans(t *testing.T) {
+	t.Parallel()
+	s := open(t, sqliteOptions(t))
+	tour(t, s)
+
+	whole := []string{
+		"SELECT id, name, created FROM account ORDER BY id",
+		"SELECT name FROM migration",
+	}
+	few := []string{ // what they scan is a page, or as few rows as the index is partial
+		"SCAN CONSTANT ROW", "SCAN f", "SCAN l",
+		"SCAN v USING INDEX function_version_pending",
+	}
+	var texts []string
+	db := s.db.(*sqliteDB)
+	for _, m := range []mode{write, read} {
+		session, err := db.acquire(t.Context(), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for text := range session.stmts {
+			texts = append(texts, text)
+		}
+		db.release(session, m, false)
+	}
+	checked := 0
+	for _, text := range texts {
+		verb, _, _ := strings.Cut(text, " ")
+		if slices.Contains(whole, text) || !slices.Contains([]string{"SELECT", "UPDATE", "DELETE", "INSERT"}, verb) {
+			continue
+		}
+		checked++
+		view(t, s, func(tx *Tx) error {
+			args := make([]any, strings.Count(text, "$")) // NULLs; at least as many as the text has
+			for n := len(args); n > 0 && !strings.Contains(text, fmt.Sprint("$", n)); n-- {
+				args = args[:n-1]
+			}
+			return tx.each(t.Context(), func(r scanner) error {
+				var id, parent, unused int
+				var detail string
+				if err := r.Scan(&id, &parent, &unused, &detail); err != nil {
+					return err
+				}
+				scan := strings.HasPrefix(detail, "SCAN ") && !slices.Contains(few, detail)
+				if scan || strings.Contains(detail, "TEMP B-TREE") {
+					t.Errorf("%s\n%s", detail, text)
+				}
+				return nil
+			}, "EXPLAIN QUERY PLAN "+text, args...)
+		})
+	}
+	if checked < 60 {
+		t.Errorf("%d statements checked; want those of the whole package", checked)
+	}
+}
+
+// tour calls every method.
+func tour(t *testing.T, s *Store) {
+	ctx := t.Context()
+	id := functionID("hello")
+	createFunction(t, s, id)
+	createFunction(t, s, functionID("other"))
+	publish(t, s, id)
+	layer := publishLayer(t, s, layerID("geo"), nil)
+	update(t, s, func(tx *Tx) error {
+		latest, err := tx.FunctionVersion(ctx, id, 0)
+		latest.Config.Layers = []lamina.AttachedLayer{{ARN: layer.ARN(), Digest: layer.Digest}}
+		_, lockErr := tx.LockLayerVersion(ctx, layer.Layer, 1)
+		_, statusErr := tx.SetStatus(ctx, latest, lamina.Status{}, "")
+		errs := []error{
+			err, lockErr, statusErr,
+			tx.PutFunctionVersion(ctx, latest),
+			tx.InsertAlias(ctx, lamina.Alias{Function: id, Name: "a", Target: "1"}),
+			tx.PutAlias(ctx, lamina.Alias{Function: id, Name: "a", Target: "1"}),
+			tx.PutPolicy(ctx, lamina.Policy{Resource: "r", Statements: []lamina.Statement{{}}}),
+			tx.PutPolicy(ctx, lamina.Policy{Resource: "r"}),
+			tx.SetTags(ctx, "r", map[string]string{"k": "v"}),
+			tx.DeleteTags(ctx, "r", []string{"k"}),
+			tx.LockUsage(ctx, scope),
+			tx.SetReservedConcurrency(ctx, id, nil),
+			tx.InsertAccount(ctx, Account{ID: "1"}),
+			tx.PutAccessKey(ctx, AccessKey{ID: "k", Account: "1"}),
+			tx.InsertRole(ctx, Role{Account: "1", Name: "r"}),
+			tx.UpdateRole(ctx, Role{Account: "1", Name: "r"}),
+			tx.AttachRolePolicy(ctx, "1", "r", "arn"),
+			tx.PutRolePolicy(ctx, "1", "r", "p", "{}"),
+			tx.InsertPolicyDocument(ctx, PolicyDocument{Account: "1", Name: "p"}),
+			tx.PutSetting(ctx, "k", "v"),
+		}
+		_, err = tx.LockPolicy(ctx, "r")
+		if !errors.Is(err, lamina.ErrNotFound) {
+			errs = append(errs, err)
+		}
+		return errors.Join(errs...)
+	})
+	filters := []LayerFilter{{}, {Runtime: "python3.12"}}
+	update(t, s, func(tx *Tx) error {
+		_, _, usageErr := tx.CodeUsage(ctx, scope)
+		errs := []error{usageErr}
+		call := func(_ any, err error) {
+			if !errors.Is(err, lamina.ErrNotFound) {
+				errs = append(errs, err)
+			}
+		}
+		for _, f := range filters {
+			call(tx.Layers(ctx, scope, f, "", 5))
+			call(tx.LayerVersions(ctx, layer.Layer, f, 0, 5))
+		}
+		call(tx.LayerVersion(ctx, layer.Layer, 1))
+		call(tx.Function(ctx, id))
+		call(tx.LastFunctionVersion(ctx, id))
+		call(tx.FunctionVersions(ctx, id, -1, 5))
+		call(tx.Functions(ctx, scope, "", 5))
+		call(tx.AllFunctionVersions(ctx, scope, "", 0, 5))
+		call(tx.PendingVersions(ctx, 5))
+		call(tx.FunctionsUsing(ctx, layer.ARN(), 5))
+		call(tx.Alias(ctx, id, "a"))
+		call(tx.Aliases(ctx, id, "", "", 5))
+		call(tx.Aliases(ctx, id, "1", "", 5))
+		call(tx.AliasesOf(ctx, id, 1))
+		call(tx.Policy(ctx, "r"))
+		call(tx.Tags(ctx, "r"))
+		call(tx.ReservedTotal(ctx, scope, id))
+		call(tx.Referenced(ctx, layer.Digest))
+		call(tx.Accounts(ctx))
+		call(tx.Account(ctx, "1"))
+		call(tx.AccessKey(ctx, "k"))
+		call(tx.AccessKeys(ctx, "1"))
+		call(tx.Role(ctx, "1", "r"))
+		call(tx.Roles(ctx, "1", "", "", 5))
+		call(tx.AttachedRolePolicies(ctx, "1", "r"))
+		call(tx.RolePolicy(ctx, "1", "r", "p"))
+		call(tx.RolePolicies(ctx, "1", "r"))
+		call(tx.PolicyDocument(ctx, "1", "p"))
+		call(tx.PolicyDocuments(ctx, "1", "", 5))
+		call(tx.Setting(ctx, "k"))
+		call(tx.DetachRolePolicy(ctx, "1", "r", "arn"))
+		call(tx.DeleteRolePolicy(ctx, "1", "r", "p"))
+		call(tx.DeleteRole(ctx, "1", "r"))
+		call(tx.DeletePolicyDocument(ctx, "1", "p"))
+		call(tx.DeleteAccessKey(ctx, "k"))
+		call(tx.DeleteAlias(ctx, id, "a"))
+		call(tx.DeleteFunctionVersion(ctx, id, 1))
+		call(tx.DeleteLayerVersion(ctx, layer.Layer, 1))
+		errs = append(errs, tx.DeleteFunction(ctx, id))
+		return errors.Join(errs...)
+	})
+}
