@@ -27,6 +27,9 @@ type Archive struct {
 	UnpackedSize int64
 
 	overwritten []ArchiveEntry
+	source      io.ReaderAt
+	size        int64
+	directory   zipDirectory
 }
 
 // ArchiveKind is what unpacking makes of an entry.
@@ -134,7 +137,7 @@ func ReadArchive(r io.ReaderAt, size int64, limits Limits) (*Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Archive{}
+	a := &Archive{source: r, size: size, directory: directory}
 	for _, e := range entries {
 		a.UnpackedSize = min(a.UnpackedSize, math.MaxInt64-e.Size) + e.Size
 	}

@@ -10,6 +10,8 @@ var (
 	ErrExists = errors.New("already exists")
 	// ErrStale says that the caller's revision is not the current one.
 	ErrStale = errors.New("stale revision")
+	// ErrTooLarge says that something exceeds the bound that its reader set.
+	ErrTooLarge = errors.New("too large")
 	// ErrBusy says that a limit on concurrent work is reached.
 	ErrBusy = errors.New("busy")
 )

@@ -18,7 +18,10 @@ type Function struct {
 	LastNumber int64
 	// ReservedConcurrency is nil when nothing is reserved.
 	ReservedConcurrency *int64
-	Created             time.Time
+	// ProvisionedConcurrency is what is requested for all versions and aliases
+	// together.
+	ProvisionedConcurrency int64
+	Created                time.Time
 }
 
 // States of a version, and of the last update of $LATEST.
@@ -79,6 +82,9 @@ type Code struct {
 	CodeSize     int64 // bytes of the zip
 	UnpackedSize int64 // bytes of all its files
 	ImageURI     string
+	// Who signed it; empty without a signature that a signing profile vouches for.
+	SigningProfileVersionARN string `json:",omitzero"`
+	SigningJobARN            string `json:",omitzero"`
 }
 
 // Package types of a function's code.

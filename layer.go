@@ -14,6 +14,7 @@ type LayerVersion struct {
 	Runtimes      []string // CompatibleRuntimes; nil when the request had none
 	Architectures []string // CompatibleArchitectures; nil when the request had none
 	Created       time.Time
+	Signature     Signature
 }
 
 // ARN returns the layer version ARN.
@@ -26,4 +27,7 @@ type AttachedLayer struct {
 	Digest       Digest
 	CodeSize     int64
 	UnpackedSize int64
+	// Who signed it; empty without a signature that a signing profile vouches for.
+	SigningProfileVersionARN string `json:",omitzero"`
+	SigningJobARN            string `json:",omitzero"`
 }

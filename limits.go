@@ -15,6 +15,8 @@ type Limits struct {
 	MinimumUnreserved     int64
 	RequestPayload        int64 // bytes, RequestResponse
 	EventPayload          int64 // bytes, Event
+	QueuedEvents          int64 // of an account and region; Lamina's own bound
+	QueuedEventBytes      int64 // their payloads; Lamina's own bound
 	ResponsePayload       int64 // bytes
 	FunctionNameLength    int
 	LocationMinutes       int // life of a Content.Location link
@@ -40,6 +42,8 @@ func DefaultLimits() Limits {
 		MinimumUnreserved:     100,
 		RequestPayload:        6 << 20,
 		EventPayload:          1 << 20,
+		QueuedEvents:          100_000,
+		QueuedEventBytes:      1 << 30,
 		ResponsePayload:       6<<20 + 100,
 		FunctionNameLength:    64,
 		LocationMinutes:       10,

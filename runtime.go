@@ -46,3 +46,17 @@ func RuntimeSnapStarts(runtime string) bool { return slices.Contains(snapStart, 
 func RuntimeFamily(runtime string) string {
 	return strings.TrimRight(strings.SplitN(runtime, ".", 2)[0], "0123456789")
 }
+
+// When a version moves to another release of its runtime.
+const (
+	RuntimeUpdateAuto     = "Auto"
+	RuntimeUpdateManual   = "Manual"
+	RuntimeUpdateFunction = "FunctionUpdate"
+)
+
+// RuntimeManagement says when a version moves to another release of its runtime.
+type RuntimeManagement struct {
+	UpdateOn string
+	// VersionARN names the release to stay on; empty but for RuntimeUpdateManual.
+	VersionARN string
+}

@@ -118,12 +118,21 @@ func (p *Plane) UpdateAlias(ctx context.Context, in *wire.UpdateAliasRequest) (*
 		if err := checkAlias(ctx, tx, a); err != nil {
 			return err
 		}
+		if _, err := tx.Provisioned(ctx, ref.FunctionID, a.Name); err == nil {
+			err = checkProvisionedAlias(ctx, tx, a)
+			if err != nil {
+				return err
+			}
+		} else if !missing(err) {
+			return err
+		}
 		a.RevisionID = newID()
 		return tx.PutAlias(ctx, a)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("update alias %s: %w", in.Name, err)
 	}
+	p.provisionSoon() // what is provisioned for the alias follows it
 	return aliasConfiguration(a), nil
 }
 
@@ -134,12 +143,16 @@ func (p *Plane) DeleteAlias(ctx context.Context, in *wire.DeleteAliasRequest) (*
 		return nil, err
 	}
 	err = p.store.Update(ctx, func(tx *store.Tx) error {
+		if _, err := tx.LockFunction(ctx, ref.FunctionID); err != nil {
+			return ignoreMissing(err)
+		}
 		_, err := tx.DeleteAlias(ctx, ref.FunctionID, in.Name)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("delete alias %s: %w", in.Name, err)
 	}
+	p.provisionSoon()
 	return nil, nil
 }
 

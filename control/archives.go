@@ -61,8 +61,3 @@ func (p *Plane) admit(ctx context.Context, tx *store.Tx, in lamina.Scope, size i
 	}
 	return nil
 }
-
-// errNoS3 is the answer to a request that names an object instead of bytes.
-func errNoS3(bucket string) error {
-	return wire.InvalidParameterValue.Errorf("Error occurred while GetObject. S3 Error Code: NoSuchBucket. S3 Error Message: The specified bucket does not exist (%s: this server has no S3 yet; send ZipFile)", bucket)
-}

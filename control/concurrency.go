@@ -10,39 +10,74 @@ import (
 	"github.com/lamina-run/lamina/wire"
 )
 
-// inFlight counts the invocations of this process, per function and account.
+// inFlight counts the invocations of this process.
 type inFlight struct {
-	mu        sync.Mutex
-	functions map[lamina.FunctionID]int64
-	scopes    map[lamina.Scope]int64
+	mu          sync.Mutex
+	provisioned map[provisionedKey]int64    // in the concurrency that is provisioned for a version
+	functions   map[lamina.FunctionID]int64 // beyond that, of functions that reserve some
+	scopes      map[lamina.Scope]int64      // beyond that, of functions that reserve none
 }
 
-// acquire counts one invocation, or refuses it: against what the function
-// reserves when it reserves something, else against the account's limit. The
-// caller calls release when the invocation is over.
-func (f *inFlight) acquire(id lamina.FunctionID, reserved *int64, account int64) (release func(), err error) {
+func newInFlight() inFlight {
+	return inFlight{
+		provisioned: map[provisionedKey]int64{}, functions: map[lamina.FunctionID]int64{}, scopes: map[lamina.Scope]int64{},
+	}
+}
+
+// acquire counts one invocation, or refuses it. The first place it looks for is
+// what is provisioned for the version; what does not fit there counts against
+// what the function reserves and has not provisioned, or when it reserves
+// nothing, against the unreserved concurrency of the account. The caller calls
+// release when the invocation is over.
+func (f *inFlight) acquire(v runnable, unreserved int64) (release func(), err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	switch {
-	case reserved != nil && f.functions[id] >= *reserved:
-		return nil, errThrottled("ReservedFunctionConcurrentInvocationLimitExceeded")
-	case reserved == nil && f.scopes[id.Scope] >= account:
+	key := provisionedKey{v.Function, v.Incarnation, v.Number}
+	if v.provisioned > 0 && f.provisioned[key] < v.provisioned {
+		return count(f, f.provisioned, key), nil
+	}
+	if reserved := v.function.ReservedConcurrency; reserved != nil {
+		if f.functions[v.Function] >= *reserved-v.function.ProvisionedConcurrency {
+			return nil, errThrottled("ReservedFunctionConcurrentInvocationLimitExceeded")
+		}
+		return count(f, f.functions, v.Function), nil
+	}
+	if f.scopes[v.Function.Scope] >= unreserved {
 		return nil, errThrottled("ConcurrentInvocationLimitExceeded")
 	}
-	f.functions[id]++
-	f.scopes[id.Scope]++
-	return func() { f.release(id) }, nil
+	return count(f, f.scopes, v.Function.Scope), nil
 }
 
-func (f *inFlight) release(id lamina.FunctionID) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.functions[id]--; f.functions[id] == 0 {
-		delete(f.functions, id)
+// count raises a counter until release. It wants f.mu.
+func count[K comparable](f *inFlight, counters map[K]int64, key K) (release func()) {
+	counters[key]++
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if counters[key]--; counters[key] == 0 {
+			delete(counters, key)
+		}
 	}
-	if f.scopes[id.Scope]--; f.scopes[id.Scope] == 0 {
-		delete(f.scopes, id.Scope)
+}
+
+// enter counts one invocation of a version, or refuses it; see [inFlight.acquire].
+func (p *Plane) enter(ctx context.Context, v runnable) (release func(), err error) {
+	// So much no function can take from the others; the exact number is read only
+	// when it matters.
+	sure := min(p.limits.MinimumUnreserved, p.limits.ConcurrentExecutions)
+	release, err = p.concurrency.acquire(v, sure)
+	if err == nil || v.function.ReservedConcurrency != nil {
+		return release, err
 	}
+	var taken int64
+	err = p.store.View(ctx, func(tx *store.Tx) (err error) {
+		taken, err = tx.ReservedTotal(ctx, v.Function.Scope, lamina.FunctionID{})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read reserved concurrency: %w", err)
+	}
+	return p.concurrency.acquire(v, p.limits.ConcurrentExecutions-taken)
 }
 
 // unqualified resolves the name of a function for operations that versions and
@@ -62,8 +97,12 @@ func (p *Plane) PutFunctionConcurrency(ctx context.Context, in *wire.PutFunction
 		return nil, err
 	}
 	err = p.store.Update(ctx, func(tx *store.Tx) error {
-		if _, err := tx.LockFunction(ctx, ref.FunctionID); err != nil {
+		f, err := tx.LockFunction(ctx, ref.FunctionID)
+		if err != nil {
 			return notFound(err, "Function not found: %s", ref.QualifiedARN(lamina.Latest))
+		}
+		if err := tx.LockUsage(ctx, ref.Scope); err != nil {
+			return err
 		}
 		others, err := tx.ReservedTotal(ctx, ref.Scope, ref.FunctionID)
 		if err != nil {
@@ -71,6 +110,10 @@ func (p *Plane) PutFunctionConcurrency(ctx context.Context, in *wire.PutFunction
 		}
 		if p.limits.ConcurrentExecutions-others-in.ReservedConcurrentExecutions < p.limits.MinimumUnreserved {
 			return wire.InvalidParameterValue.Errorf("Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [%d].", p.limits.MinimumUnreserved).WithoutType()
+		}
+		if in.ReservedConcurrentExecutions < f.ProvisionedConcurrency { // the blanks are AWS's (recorded)
+			return wire.InvalidParameterValue.Errorf(" ReservedConcurrentExecutions  %d should not be lower than function's total provisioned concurrency [%d].",
+				in.ReservedConcurrentExecutions, f.ProvisionedConcurrency).WithoutType()
 		}
 		return tx.SetReservedConcurrency(ctx, ref.FunctionID, &in.ReservedConcurrentExecutions)
 	})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/lamina-run/lamina"
@@ -30,6 +31,7 @@ type settings struct {
 	Logging                                        *wire.LoggingConfig
 	CapacityProvider                               *wire.CapacityProviderConfig
 	Durable                                        *wire.DurableConfig
+	deployment                                     *deployment // set inside the transaction
 }
 
 // maxMemory is the largest MemorySize of functions that run on demand. The
@@ -37,7 +39,7 @@ type settings struct {
 const maxMemory = 10240
 
 // check refuses what no function can have, without looking anything up.
-func (p *Plane) check(in lamina.Scope, s settings) error {
+func (p *Plane) check(ctx context.Context, in lamina.Scope, s settings) error {
 	if s.CapacityProvider != nil {
 		return wire.InvalidParameterValue.Errorf("Lamina does not offer capacity providers: remove CapacityProviderConfig from the request.")
 	}
@@ -53,7 +55,7 @@ func (p *Plane) check(in lamina.Scope, s settings) error {
 		}
 	}
 	if s.Environment != nil {
-		if err := p.checkEnvironment(s.Environment.Variables); err != nil {
+		if err := p.checkEnvironment(ctx, s.Environment.Variables); err != nil {
 			return err
 		}
 	}
@@ -79,7 +81,9 @@ var reserved = []string{
 	"AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_LAMBDA_RUNTIME_API", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR",
 }
 
-func (p *Plane) checkEnvironment(variables map[string]string) error {
+// checkEnvironment measures the variables as the client wrote them: compact, but
+// in the request's order, which the message shows.
+func (p *Plane) checkEnvironment(ctx context.Context, variables map[string]string) error {
 	var taken []string
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
 		if slices.Contains(reserved, name) {
@@ -90,17 +94,54 @@ func (p *Plane) checkEnvironment(variables map[string]string) error {
 	if len(taken) > 0 {
 		return wire.InvalidParameterValue.Errorf(prefix+"contains reserved keys that are currently not supported for modification. Reserved keys used in this request: %s", strings.Join(taken, ", "))
 	}
+	if variables == nil {
+		return nil
+	}
+	measured, err := orderedJSON(wire.KeysOf(ctx, "Environment", "Variables"), variables)
+	if err != nil {
+		return fmt.Errorf("measure environment: %w", err)
+	}
+	if len(measured) > p.limits.EnvironmentBytes {
+		return wire.InvalidParameterValue.Errorf(prefix+"exceeded the %s limit. String measured: %s", inKB(p.limits.EnvironmentBytes), measured)
+	}
+	return nil
+}
+
+// inKB is a size as AWS writes it: 4KB.
+func inKB(bytes int) string {
+	if bytes%1024 != 0 {
+		return strconv.Itoa(bytes) + "B"
+	}
+	return strconv.Itoa(bytes/1024) + "KB"
+}
+
+// orderedJSON writes variables in the order of keys, or sorted without that.
+func orderedJSON(keys []string, variables map[string]string) (string, error) {
+	if len(keys) != len(variables) { // no request, or one with repeated names
+		keys = slices.Sorted(maps.Keys(variables))
+	}
+	members := make([]string, 0, len(keys))
+	for _, key := range keys {
+		name, err := plainJSON(key)
+		if err != nil {
+			return "", err
+		}
+		text, err := plainJSON(variables[key])
+		if err != nil {
+			return "", err
+		}
+		members = append(members, name+":"+text)
+	}
+	return "{" + strings.Join(members, ",") + "}", nil
+}
+
+// plainJSON writes a string as JSON without the escapes for HTML.
+func plainJSON(s string) (string, error) {
 	var text strings.Builder
 	enc := json.NewEncoder(&text)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(variables); err != nil {
-		return fmt.Errorf("measure environment: %w", err)
-	}
-	measured := strings.TrimSuffix(text.String(), "\n")
-	if variables != nil && len(measured) > p.limits.EnvironmentBytes {
-		return wire.InvalidParameterValue.Errorf(prefix+"exceeded the 4KB limit. String measured: %s", measured)
-	}
-	return nil
+	err := enc.Encode(s)
+	return strings.TrimSuffix(text.String(), "\n"), err
 }
 
 // apply puts the settings into a configuration. Layers are attached inside the
@@ -116,9 +157,7 @@ func (p *Plane) apply(ctx context.Context, tx *store.Tx, id lamina.FunctionID, c
 		c.KMSKeyARN = filled(*s.KMSKeyARN)
 	}
 	if s.VPC != nil {
-		c.VPC = &lamina.VPC{
-			SubnetIDs: list(s.VPC.SubnetIds), SecurityGroupIDs: list(s.VPC.SecurityGroupIds), IPv6: value(s.VPC.Ipv6AllowedForDualStack),
-		}
+		c.VPC = mergedVPC(c.VPC, *s.VPC)
 	}
 	if s.DeadLetter != nil {
 		c.DeadLetterTarget = filled(value(s.DeadLetter.TargetArn))
@@ -135,6 +174,9 @@ func (p *Plane) apply(ctx context.Context, tx *store.Tx, id lamina.FunctionID, c
 			c.FileSystems = append(c.FileSystems, lamina.FileSystem{ARN: f.Arn, LocalMountPath: f.LocalMountPath})
 		}
 	}
+	if err := checkNetwork(c, s); err != nil {
+		return err
+	}
 	if s.Image != nil {
 		c.Image = imageOf(*s.Image)
 	}
@@ -145,7 +187,11 @@ func (p *Plane) apply(ctx context.Context, tx *store.Tx, id lamina.FunctionID, c
 		set(&c.SnapStart, s.SnapStart.ApplyOn)
 	}
 	if c.SnapStart == "PublishedVersions" && !lamina.RuntimeSnapStarts(c.Runtime) {
-		return wire.InvalidParameterValue.Errorf("%s is not supported for SnapStart enabled functions.", c.Runtime)
+		what := c.Runtime
+		if c.PackageType == lamina.PackageImage {
+			what = "ContainerImage"
+		}
+		return wire.InvalidParameterValue.Errorf("%s is not supported for SnapStart enabled functions.", what)
 	}
 	if s.Logging != nil {
 		if err := applyLogging(&c.Logging, *s.Logging); err != nil {
@@ -153,13 +199,48 @@ func (p *Plane) apply(ctx context.Context, tx *store.Tx, id lamina.FunctionID, c
 		}
 	}
 	if s.Layers != nil {
-		attached, err := p.attach(ctx, tx, id.Scope, s.Layers)
+		attached, err := p.attach(ctx, tx, id.Scope, s.Layers, s.deployment)
 		if err != nil {
 			return err
 		}
 		c.Layers = attached
 	}
 	return nil
+}
+
+// mergedVPC keeps what a request does not name. Empty lists take a function out
+// of its VPC and stay as an empty shell (docs/quirks.md#vpc-shell).
+func mergedVPC(have *lamina.VPC, asked wire.VpcConfig) *lamina.VPC {
+	out := lamina.VPC{SubnetIDs: []string{}, SecurityGroupIDs: []string{}}
+	if have != nil {
+		out = *have
+	}
+	if asked.SubnetIds != nil {
+		out.SubnetIDs = asked.SubnetIds
+	}
+	if asked.SecurityGroupIds != nil {
+		out.SecurityGroupIDs = asked.SecurityGroupIds
+	}
+	set(&out.IPv6, asked.Ipv6AllowedForDualStack)
+	if len(out.SubnetIDs) == 0 && len(out.SecurityGroupIDs) == 0 {
+		out.IPv6 = false
+	}
+	return &out
+}
+
+// checkNetwork refuses half a VPC, and a file system without one.
+func checkNetwork(c *lamina.Config, s settings) error {
+	inVPC := c.VPC != nil && len(c.VPC.SubnetIDs) > 0
+	if c.VPC != nil && inVPC != (len(c.VPC.SecurityGroupIDs) > 0) {
+		return wire.InvalidParameterValue.Errorf("SecurityGroupIds and SubnetIds must coexist or be both empty list.")
+	}
+	switch {
+	case inVPC || len(c.FileSystems) == 0:
+		return nil
+	case s.FileSystems != nil:
+		return wire.InvalidParameterValue.Errorf("Function must be configured to execute in a VPC to reference access point %s.", c.FileSystems[0].ARN)
+	}
+	return wire.InvalidParameterValue.Errorf("Function VPC configuration cannot be removed with access point %s referenced.", c.FileSystems[0].ARN)
 }
 
 // checkUnpacked refuses code and layers that are too large together.
@@ -174,14 +255,6 @@ func set[T any](field *T, to *T) {
 	if to != nil {
 		*field = *to
 	}
-}
-
-// list is l, but empty rather than absent.
-func list(l []string) []string {
-	if l == nil {
-		return []string{}
-	}
-	return l
 }
 
 // imageOf is nil for an empty ImageConfig, which removes the overrides.

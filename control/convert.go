@@ -39,6 +39,9 @@ func (p *Plane) publishedLayer(ctx context.Context, v lamina.LayerVersion) *wire
 			Location:   ptr(p.locations.Location(ctx, v.Digest)),
 			CodeSha256: ptr(v.Digest.CodeSHA256()),
 			CodeSize:   &v.CodeSize,
+
+			SigningProfileVersionArn: filled(v.Signature.ProfileVersionARN),
+			SigningJobArn:            filled(v.Signature.JobARN),
 		},
 		LayerArn:                ptr(v.Layer.ARN()),
 		LayerVersionArn:         ptr(v.ARN()),
@@ -95,7 +98,7 @@ func listedConfiguration(v lamina.Version, arn string) *wire.FunctionConfigurati
 		Timeout:           &c.Timeout,
 		MemorySize:        &c.MemorySize,
 		LastModified:      ptr(timestamp(v.LastModified)),
-		CodeSha256:        ptr(v.Code.Digest.CodeSHA256()),
+		CodeSha256:        ptr(v.Code.CodeSHA256()),
 		Version:           ptr(v.Qualifier()),
 		KMSKeyArn:         c.KMSKeyARN,
 		TracingConfig:     &wire.TracingConfigResponse{Mode: &c.TracingMode},
@@ -106,9 +109,15 @@ func listedConfiguration(v lamina.Version, arn string) *wire.FunctionConfigurati
 		SnapStart:         snapStart(v),
 		LoggingConfig:     loggingConfig(c.Logging),
 		FileSystemConfigs: fileSystemConfigs(c.FileSystems),
+
+		SigningProfileVersionArn: filled(v.Code.SigningProfileVersionARN),
+		SigningJobArn:            filled(v.Code.SigningJobARN),
 	}
 	for _, l := range c.Layers {
-		out.Layers = append(out.Layers, wire.Layer{Arn: &l.ARN, CodeSize: &l.CodeSize})
+		out.Layers = append(out.Layers, wire.Layer{
+			Arn: &l.ARN, CodeSize: &l.CodeSize,
+			SigningProfileVersionArn: filled(l.SigningProfileVersionARN), SigningJobArn: filled(l.SigningJobARN),
+		})
 	}
 	if c.Environment != nil {
 		out.Environment = &wire.EnvironmentResponse{Variables: c.Environment}

@@ -70,23 +70,43 @@ func (p *Plane) CreateFunction(ctx context.Context, in *wire.CreateFunctionReque
 	if err := p.checkCreate(in); err != nil {
 		return nil, err
 	}
-	if err := p.check(id.Scope, asked); err != nil {
+	if err := checkPackage(value(in.PackageType), asked); err != nil {
 		return nil, err
 	}
-	zip, err := p.keep(ctx, in.Code.ZipFile)
+	if err := p.check(ctx, id.Scope, asked); err != nil {
+		return nil, err
+	}
+	zip, release, err := p.fetch(ctx, in.Code.ZipFile, in.Code.S3Bucket, in.Code.S3Key, in.Code.S3ObjectVersion)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	signature, err := p.signatureOf(ctx, zip)
+	if err != nil {
+		return nil, err
+	}
+	code, err := p.newCode(ctx, zip, in.Code.ImageUri)
 	if err != nil {
 		return nil, err
 	}
 	latest := lamina.Version{
 		Function: id, Incarnation: newID(), RevisionID: newID(), LastModified: p.now(), Status: pending(),
-		Code: zip, Config: defaults(id),
+		Code: signed(code, signature), Config: defaults(id),
 	}
+	set(&latest.Config.PackageType, in.PackageType)
 	if in.Architectures != nil {
 		latest.Config.Architectures = in.Architectures
 	}
 	published := value(in.Publish)
 	err = p.store.Update(ctx, func(tx *store.Tx) error {
 		v := latest
+		var err error
+		if asked.deployment, err = deploymentWith(ctx, tx, id.Scope, in.CodeSigningConfigArn); err != nil {
+			return err
+		}
+		if err := p.allow(ctx, tx, asked.deployment, signature, in.FunctionName); err != nil {
+			return err
+		}
 		if err := p.apply(ctx, tx, id, &v.Config, asked); err != nil {
 			return err
 		}
@@ -100,7 +120,7 @@ func (p *Plane) CreateFunction(ctx context.Context, in *wire.CreateFunctionReque
 		if err := p.admit(ctx, tx, id.Scope, size); err != nil {
 			return err
 		}
-		err := tx.InsertFunction(ctx, lamina.Function{ID: id, Incarnation: v.Incarnation, Created: v.LastModified}, v)
+		err = tx.InsertFunction(ctx, lamina.Function{ID: id, Incarnation: v.Incarnation, Created: v.LastModified}, v)
 		if errors.Is(err, lamina.ErrExists) {
 			return wire.ResourceConflict.Errorf("Function already exist: %s", id.Name) // sic
 		}
@@ -119,12 +139,18 @@ func (p *Plane) CreateFunction(ctx context.Context, in *wire.CreateFunctionReque
 				return err
 			}
 		}
+		if c := asked.deployment.config; c != nil {
+			if err := tx.SetFunctionCodeSigningConfig(ctx, id, c.ID); err != nil {
+				return err
+			}
+		}
 		latest = v
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("create function %s: %w", id.Name, err)
 	}
+	p.logWarned(ctx, id.Name, asked.deployment)
 	p.prepareSoon()
 	out := configuration(latest, id.ARN())
 	if published {
@@ -144,31 +170,35 @@ func defaults(id lamina.FunctionID) lamina.Config {
 
 // checkCreate refuses what only CreateFunction can ask for.
 func (p *Plane) checkCreate(in *wire.CreateFunctionRequest) error {
-	if value(in.PackageType) == lamina.PackageImage || in.Code.ImageUri != nil {
-		return wire.InvalidParameterValue.Errorf("Lamina does not offer functions of PackageType Image yet; send a zip.")
-	}
-	if in.Runtime == nil || in.Handler == nil {
+	image := value(in.PackageType) == lamina.PackageImage
+	if !image && (in.Runtime == nil || in.Handler == nil) {
 		return wire.InvalidParameterValue.Errorf("Runtime and Handler are mandatory parameters for functions created with deployment packages.")
 	}
 	if in.TenancyConfig != nil {
 		return wire.InvalidParameterValue.Errorf("Lamina does not offer tenant isolation: remove TenancyConfig from the request.")
 	}
-	if in.CodeSigningConfigArn != nil {
-		return wire.CodeSigningConfigNotFound.Errorf("The code signing configuration cannot be found. Check that the provided configuration is not deleted: %s.", *in.CodeSigningConfigArn)
+	if image && value(in.CodeSigningConfigArn) != "" {
+		return errImageSigning
 	}
 	if len(in.Tags) > p.limits.TagsPerResource {
 		return errTooManyTags
 	}
-	return checkSource(in.Code.ZipFile, in.Code.S3Bucket)
+	if in.PublishTo != nil {
+		return errNoPublishTo
+	}
+	if image {
+		return checkImage(in)
+	}
+	return checkSource(in.Code.ZipFile, in.Code.S3Bucket, in.Code.ImageUri)
 }
 
-// checkSource refuses requests that bring no zip.
-func checkSource(zip wire.Upload, bucket *string) error {
-	if zip != nil {
-		return nil
+// checkSource refuses requests that bring no zip, or more than one thing.
+func checkSource(zip wire.Upload, bucket, image *string) error {
+	if zip != nil && (bucket != nil || image != nil) {
+		return wire.InvalidParameterValue.Errorf("Please do not provide other FunctionCode parameters when providing a ZipFile.")
 	}
-	if bucket != nil {
-		return errNoS3(*bucket)
+	if zip != nil || bucket != nil {
+		return nil
 	}
 	return wire.InvalidParameterValue.Errorf("Please provide a source for function code.")
 }
@@ -201,7 +231,7 @@ func (p *Plane) GetFunction(ctx context.Context, in *wire.GetFunctionRequest) (*
 	}
 	out := &wire.GetFunctionResponse{
 		Configuration: configuration(v, ref.arn()),
-		Code:          &wire.FunctionCodeLocation{RepositoryType: ptr("S3"), Location: ptr(p.locations.Location(ctx, v.Code.Digest))},
+		Code:          p.codeLocation(ctx, v.Code),
 	}
 	err = p.store.View(ctx, func(tx *store.Tx) error {
 		f, err := tx.Function(ctx, ref.FunctionID)
@@ -304,29 +334,55 @@ func (p *Plane) change(ctx context.Context, name string, revision *string, publi
 	return latest, published, nil
 }
 
-// UpdateFunctionCode replaces the archive of $LATEST.
+// UpdateFunctionCode replaces the archive or image of $LATEST.
 func (p *Plane) UpdateFunctionCode(ctx context.Context, in *wire.UpdateFunctionCodeRequest) (*wire.FunctionConfiguration, error) {
-	if in.ImageUri != nil {
-		return nil, wire.InvalidParameterValue.Errorf("Please don't provide ImageUri when updating a function with packageType Zip.")
-	}
-	if _, _, err := p.found(ctx, in.FunctionName, nil); err != nil {
-		return nil, err
-	}
-	if err := checkSource(in.ZipFile, in.S3Bucket); err != nil {
-		return nil, err
-	}
-	if value(in.DryRun) {
-		return p.dryUpdate(ctx, in)
-	}
-	zip, err := p.keep(ctx, in.ZipFile)
+	_, before, err := p.found(ctx, in.FunctionName, nil)
 	if err != nil {
 		return nil, err
 	}
+	if in.PublishTo != nil {
+		return nil, errNoPublishTo
+	}
+	if err := checkNewCode(before.Config.PackageType, in); err != nil {
+		return nil, err
+	}
+	zip, release, err := p.fetch(ctx, in.ZipFile, in.S3Bucket, in.S3Key, in.S3ObjectVersion)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if value(in.DryRun) {
+		return p.dryUpdate(ctx, in, zip)
+	}
+	signature, err := p.signatureOf(ctx, zip)
+	if err != nil {
+		return nil, err
+	}
+	code, err := p.newCode(ctx, zip, in.ImageUri)
+	if err != nil {
+		return nil, err
+	}
+	var d *deployment
 	latest, published, err := p.change(ctx, in.FunctionName, in.RevisionId, value(in.Publish), func(tx *store.Tx, v *lamina.Version) error {
-		if err := p.admit(ctx, tx, v.Function.Scope, zip.CodeSize); err != nil {
+		// Again, in case that the name has become another function's.
+		if err := checkNewCode(v.Config.PackageType, in); err != nil {
 			return err
 		}
-		v.Code = zip
+		added := code.CodeSize - v.Code.CodeSize
+		if value(in.Publish) {
+			added += code.CodeSize
+		}
+		if err := p.admit(ctx, tx, v.Function.Scope, added); err != nil {
+			return err
+		}
+		var err error
+		if d, err = deploymentTo(ctx, tx, v.Function); err != nil {
+			return err
+		}
+		if err := p.allow(ctx, tx, d, signature, in.FunctionName); err != nil {
+			return err
+		}
+		v.Code = signed(code, signature)
 		if in.Architectures != nil {
 			v.Config.Architectures = in.Architectures
 		}
@@ -335,6 +391,7 @@ func (p *Plane) UpdateFunctionCode(ctx context.Context, in *wire.UpdateFunctionC
 	if err != nil {
 		return nil, err
 	}
+	p.logWarned(ctx, latest.Function.Name, d)
 	if published.Number > 0 {
 		return configuration(published, published.ARN()), nil
 	}
@@ -342,7 +399,7 @@ func (p *Plane) UpdateFunctionCode(ctx context.Context, in *wire.UpdateFunctionC
 }
 
 // dryUpdate validates an update and changes nothing.
-func (p *Plane) dryUpdate(ctx context.Context, in *wire.UpdateFunctionCodeRequest) (*wire.FunctionConfiguration, error) {
+func (p *Plane) dryUpdate(ctx context.Context, in *wire.UpdateFunctionCodeRequest, zip wire.Upload) (*wire.FunctionConfiguration, error) {
 	ref, v, err := p.found(ctx, in.FunctionName, nil)
 	if err != nil {
 		return nil, err
@@ -350,11 +407,17 @@ func (p *Plane) dryUpdate(ctx context.Context, in *wire.UpdateFunctionCodeReques
 	if in.RevisionId != nil && *in.RevisionId != v.RevisionID {
 		return nil, errStale("GetFunction/GetAlias")
 	}
-	zip, err := p.inspect(ctx, in.ZipFile)
+	if in.ImageUri != nil {
+		v.Code, err = imageCode(*in.ImageUri)
+	} else {
+		v.Code, err = p.inspectFor(ctx, v.Function, in.FunctionName, zip)
+	}
 	if err != nil {
 		return nil, err
 	}
-	v.Code = zip
+	if in.Architectures != nil {
+		v.Config.Architectures = in.Architectures
+	}
 	return configuration(v, ref.ARN()), nil
 }
 
@@ -371,17 +434,25 @@ func (p *Plane) UpdateFunctionConfiguration(ctx context.Context, in *wire.Update
 		Image: in.ImageConfig, EphemeralStorage: in.EphemeralStorage, SnapStart: in.SnapStart, Logging: in.LoggingConfig,
 		CapacityProvider: in.CapacityProviderConfig, Durable: in.DurableConfig,
 	}
-	if err := p.check(ref.Scope, asked); err != nil {
+	if err := p.check(ctx, ref.Scope, asked); err != nil {
 		return nil, err
 	}
 	var deadLetter *string // as it was
 	latest, _, err := p.change(ctx, in.FunctionName, in.RevisionId, false, func(tx *store.Tx, v *lamina.Version) error {
+		if err := checkPackage(v.Config.PackageType, asked); err != nil {
+			return err
+		}
 		deadLetter = v.Config.DeadLetterTarget
+		var err error
+		if asked.deployment, err = deploymentTo(ctx, tx, v.Function); err != nil {
+			return err
+		}
 		return p.apply(ctx, tx, v.Function, &v.Config, asked)
 	})
 	if err != nil {
 		return nil, err
 	}
+	p.logWarned(ctx, ref.Name, asked.deployment)
 	if in.DeadLetterConfig != nil && in.DeadLetterConfig.TargetArn == nil {
 		latest.Config.DeadLetterTarget = deadLetter // recorded: the removal shows only later
 	}
@@ -437,6 +508,7 @@ func (p *Plane) deleteFunction(ctx context.Context, id lamina.FunctionID) error 
 	for _, v := range gone {
 		p.invoker.Retire(v)
 	}
+	p.provisionSoon()
 	return nil
 }
 
@@ -468,6 +540,7 @@ func (p *Plane) deleteVersion(ctx context.Context, ref reference) error {
 	})
 	if err == nil && gone.Number > 0 {
 		p.invoker.Retire(gone)
+		p.provisionSoon()
 	}
 	return err
 }

@@ -29,6 +29,20 @@ func (p *Plane) Invoke(ctx context.Context, in *wire.InvocationRequest) (*wire.I
 	if err := p.checkInvocation(in); err != nil {
 		return nil, err
 	}
+	clientContext, err := clientContextOf(in.ClientContext)
+	if err != nil {
+		return nil, err
+	}
+	payload := in.Payload
+	if len(payload) == 0 {
+		payload = []byte("{}")
+	}
+	if value(in.InvocationType) == "Event" {
+		if err := p.accept(ctx, ref, payload, clientContext); err != nil {
+			return nil, err
+		}
+		return &wire.InvocationResponse{StatusCode: ptr[int64](202)}, nil
+	}
 	v, err := p.invocable(ctx, ref)
 	if err != nil {
 		return nil, err
@@ -36,19 +50,11 @@ func (p *Plane) Invoke(ctx context.Context, in *wire.InvocationRequest) (*wire.I
 	if value(in.InvocationType) == "DryRun" {
 		return &wire.InvocationResponse{StatusCode: ptr[int64](204)}, nil
 	}
-	release, err := p.concurrency.acquire(ref.FunctionID, v.reserved, p.limits.ConcurrentExecutions)
+	release, err := p.enter(ctx, v)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	payload := in.Payload
-	if len(payload) == 0 {
-		payload = []byte("{}")
-	}
-	clientContext, err := clientContextOf(in.ClientContext)
-	if err != nil {
-		return nil, err
-	}
 	result, err := p.invoker.Invoke(ctx, lamina.Invocation{
 		RequestID: wire.RequestID(ctx), Version: v.Version, InvokedARN: ref.arn(), Payload: payload,
 		ClientContext: clientContext, Tail: value(in.LogType) == "Tail",
@@ -76,22 +82,25 @@ func (p *Plane) invokeError(ref reference, err error) error {
 	return fmt.Errorf("invoke %s: %w", ref.arn(), err)
 }
 
+var errFailedState = wire.ResourceConflict.Errorf("The operation cannot be performed at this time. The function is currently in the following state: Failed")
+
 func errThrottled(reason string) error {
 	return wire.TooManyRequests.Errorf("Rate Exceeded.").With("Reason", reason)
 }
 
 // checkInvocation refuses what can be seen in the request alone.
 func (p *Plane) checkInvocation(in *wire.InvocationRequest) error {
-	if value(in.InvocationType) == "Event" {
-		return wire.NotImplemented.Errorf("Lamina does not offer the invocation type Event yet; use RequestResponse.")
-	}
 	if in.DurableExecutionName != nil {
 		return wire.InvalidParameterValue.Errorf("Lamina does not offer durable executions.")
 	}
-	if n := int64(len(in.Payload)); n > p.limits.RequestPayload {
+	n := int64(len(in.Payload))
+	if value(in.InvocationType) == "Event" && n > p.limits.EventPayload {
+		return wire.RequestTooLarge.Errorf("%d byte payload is too large for the Event invocation type (limit %d bytes)", n, p.limits.EventPayload)
+	}
+	if n > p.limits.RequestPayload {
 		return wire.RequestTooLarge.Errorf("Request must be smaller than %d bytes for the InvokeFunction operation", p.limits.RequestPayload)
 	}
-	if len(in.Payload) > 0 && !json.Valid(in.Payload) {
+	if len(in.Payload) > 0 && (!json.Valid(in.Payload) || !utf8.Valid(in.Payload)) {
 		return wire.InvalidRequestContent.Errorf("Could not parse request body into json: Could not parse payload into json: %s", jsonComplaint(in.Payload))
 	}
 	return nil
@@ -105,6 +114,8 @@ func jsonComplaint(payload []byte) string {
 	at := 0
 	if e, ok := errors.AsType[*json.SyntaxError](json.Unmarshal(payload, new(any))); ok {
 		at = int(e.Offset) - 1
+	} else {
+		at = invalidUTF8(payload)
 	}
 	at = min(max(at, 0), len(payload)-1)
 	line, column := 1, 1
@@ -124,21 +135,35 @@ func jsonComplaint(payload []byte) string {
 	}
 }
 
+// invalidUTF8 is where the first byte is that is no UTF-8; package json does not
+// mind such bytes inside strings.
+func invalidUTF8(payload []byte) int {
+	for at := 0; at < len(payload); {
+		r, size := utf8.DecodeRune(payload[at:])
+		if r == utf8.RuneError && size == 1 {
+			return at
+		}
+		at += size
+	}
+	return 0
+}
+
 func clientContextOf(header *string) (string, error) {
 	if header == nil || *header == "" {
 		return "", nil
 	}
 	data, err := base64.StdEncoding.DecodeString(*header)
-	if err != nil || !json.Valid(data) {
+	if err != nil || !json.Valid(data) || !utf8.Valid(data) {
 		return "", wire.InvalidRequestContent.Errorf("Client context must be a valid Base64-encoded JSON object.")
 	}
 	return string(data), nil
 }
 
-// runnable is a version that can be invoked now, and what its function reserves.
+// runnable is a version that can be invoked now, and its function.
 type runnable struct {
 	lamina.Version
-	reserved *int64
+	function    lamina.Function
+	provisioned int64 // of the function's, the version's share
 }
 
 // invocable finds the version to run, drawing among an alias's weights, and
@@ -153,7 +178,7 @@ func (p *Plane) invocable(ctx context.Context, ref reference) (runnable, error) 
 			return runnable{}, err
 		}
 		if v.Status.State == lamina.StateFailed {
-			return runnable{}, wire.ResourceConflict.Errorf("The operation cannot be performed at this time. The function is currently in the following state: Failed")
+			return runnable{}, errFailedState
 		}
 		if settledVersion(v.Version) {
 			return v, nil
@@ -182,16 +207,19 @@ func (p *Plane) drawn(ctx context.Context, ref reference) (runnable, error) {
 		if err != nil {
 			return err
 		}
-		out.reserved = f.ReservedConcurrency
+		out.function = f
 		if _, isNumber := lamina.ParseNumber(ref.Qualifier); ref.Qualifier == "" || ref.Qualifier == lamina.Latest || isNumber {
 			out.Version, err = version(ctx, tx, ref)
-			return err
+		} else {
+			var alias lamina.Alias
+			if alias, err = tx.Alias(ctx, ref.FunctionID, ref.Qualifier); err != nil {
+				return err
+			}
+			out.Version, err = targetOf(ctx, tx, ref.FunctionID, alias.Pick(rand.Float64()))
 		}
-		alias, err := tx.Alias(ctx, ref.FunctionID, ref.Qualifier)
-		if err != nil {
-			return err
+		if err == nil && f.ProvisionedConcurrency > 0 {
+			out.provisioned, err = provisionedShare(ctx, tx, out.Version)
 		}
-		out.Version, err = targetOf(ctx, tx, ref.FunctionID, alias.Pick(rand.Float64()))
 		return err
 	})
 	if missing(err) {

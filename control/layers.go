@@ -55,13 +55,19 @@ func (p *Plane) PublishLayerVersion(ctx context.Context, in *wire.PublishLayerVe
 	if err != nil {
 		return nil, err
 	}
-	if in.Content.ZipFile == nil {
-		if in.Content.S3Bucket != nil {
-			return nil, errNoS3(*in.Content.S3Bucket)
-		}
+	if in.Content.ZipFile == nil && in.Content.S3Bucket == nil {
 		return nil, wire.InvalidParameterValue.Errorf("Please provide a source for the layer version content.")
 	}
-	zip, err := p.keep(ctx, in.Content.ZipFile)
+	archive, release, err := p.fetch(ctx, in.Content.ZipFile, in.Content.S3Bucket, in.Content.S3Key, in.Content.S3ObjectVersion)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	signature, err := p.signatureOf(ctx, archive)
+	if err != nil {
+		return nil, err
+	}
+	zip, err := p.keep(ctx, archive)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +75,7 @@ func (p *Plane) PublishLayerVersion(ctx context.Context, in *wire.PublishLayerVe
 		Layer: id, Digest: zip.Digest, CodeSize: zip.CodeSize, UnpackedSize: zip.UnpackedSize,
 		Description: value(in.Description), LicenseInfo: in.LicenseInfo,
 		Runtimes: in.CompatibleRuntimes, Architectures: in.CompatibleArchitectures,
-		Created: p.now(),
+		Created: p.now(), Signature: signature,
 	}
 	err = p.store.Update(ctx, func(tx *store.Tx) error {
 		if err := p.admit(ctx, tx, id.Scope, v.CodeSize); err != nil {
@@ -232,7 +238,7 @@ func pageSize(asked *int64, byDefault, most int) int {
 // attach reads the layer versions that a function asks for, in AWS's order of
 // checks: count, duplicates, region, existence. It locks them, so that their
 // bytes stay while the function is written.
-func (p *Plane) attach(ctx context.Context, tx *store.Tx, in lamina.Scope, arns []string) ([]lamina.AttachedLayer, error) {
+func (p *Plane) attach(ctx context.Context, tx *store.Tx, in lamina.Scope, arns []string, d *deployment) ([]lamina.AttachedLayer, error) {
 	var attached []lamina.AttachedLayer
 	for _, arn := range arns {
 		ref, ok := lamina.ParseLayerReference(arn)
@@ -250,7 +256,13 @@ func (p *Plane) attach(ctx context.Context, tx *store.Tx, in lamina.Scope, arns 
 		if err != nil {
 			return nil, fmt.Errorf("attach %s: %w", arn, err)
 		}
-		attached = append(attached, lamina.AttachedLayer{ARN: v.ARN(), Digest: v.Digest, CodeSize: v.CodeSize, UnpackedSize: v.UnpackedSize})
+		if err := p.allow(ctx, tx, d, v.Signature, v.ARN()); err != nil {
+			return nil, err
+		}
+		attached = append(attached, lamina.AttachedLayer{
+			ARN: v.ARN(), Digest: v.Digest, CodeSize: v.CodeSize, UnpackedSize: v.UnpackedSize,
+			SigningProfileVersionARN: v.Signature.ProfileVersionARN, SigningJobARN: v.Signature.JobARN,
+		})
 	}
 	return attached, nil
 }

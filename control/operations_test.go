@@ -20,7 +20,8 @@ func TestOperationsDocument(t *testing.T) {
 	router := wire.NewRouter(wire.Options{})
 	control.New(control.Options{}).Register(router)
 	got := "# Operations\n\nWritten by `go test ./control -run TestOperationsDocument -update` from the operation table; never edited.\n" +
-		"An operation that is not offered answers 501 with NotImplementedException.\n\n" + wire.OperationsTable(router.Handled)
+		"An operation that is not offered answers 501 with NotImplementedException. Those that are declined belong to a feature\n" +
+		"that a server of one's own has no use for, or can't have; decisions, not gaps.\n\n" + wire.OperationsTable(router.Handled, router.Declined)
 	if *update {
 		if err := os.WriteFile(operationsFile, []byte(got), 0o644); err != nil {
 			t.Fatal(err)

@@ -41,20 +41,33 @@ type Locations interface {
 	Location(ctx context.Context, d lamina.Digest) string
 }
 
-// Options are what a Plane works with. All fields are required.
+// Options are what a Plane works with. All fields are required, but those of S3 and of events.
 type Options struct {
-	Store     *store.Store
-	Invoker   Invoker
-	Locations Locations
-	Limits    lamina.Limits
-	Log       *slog.Logger
-	Now       func() time.Time
+	Store       *store.Store
+	Invoker     Invoker
+	Provisioner Provisioner
+	Locations   Locations
+	Limits      lamina.Limits
+	Log         *slog.Logger
+	Now         func() time.Time
+
+	// Objects is the S3 that archives are read from, and Stage opens the storage
+	// they are written to. Both are nil where there is no S3.
+	Objects Objects
+	Stage   func(context.Context) (wire.Upload, error)
+
+	// EventsAtOnce bounds how many events run at the same time; 0 is 64.
+	EventsAtOnce int
+	// EventRetryDelay is the wait after so many failed attempts of an event; nil
+	// is lamina.EventRetryDelay.
+	EventRetryDelay func(attempts int) time.Duration
 }
 
 // Plane does the operations.
 type Plane struct {
 	store       *store.Store
 	invoker     Invoker
+	provisioner Provisioner
 	locations   Locations
 	limits      lamina.Limits
 	log         *slog.Logger
@@ -62,15 +75,38 @@ type Plane struct {
 	wake        chan struct{} // whoever leaves a version pending sends without blocking; Run receives; never closed
 	settled     settling
 	concurrency inFlight
+	mappings    alarm // of runMappings
+
+	objects Objects
+	stage   func(context.Context) (wire.Upload, error)
+
+	provisionWake chan struct{} // whoever changes what is to be provisioned sends without blocking; KeepProvisioned receives; never closed
+
+	eventsAtOnce    int
+	eventRetryDelay func(attempts int) time.Duration
+	eventsWake      chan struct{} // whoever queues an event sends without blocking; RunEvents receives; never closed
 }
 
-// New returns a plane. It starts nothing; see [Plane.Run].
+// New returns a plane. It starts nothing; see [Plane.Run] and [Plane.RunEvents].
 func New(o Options) *Plane {
-	return &Plane{
+	p := &Plane{
 		store: o.Store, invoker: o.Invoker, locations: o.Locations, limits: o.Limits, log: o.Log, now: o.Now,
 		wake:        make(chan struct{}, 1),
-		concurrency: inFlight{functions: map[lamina.FunctionID]int64{}, scopes: map[lamina.Scope]int64{}},
+		concurrency: newInFlight(),
+		mappings:    make(alarm, 1),
+
+		objects: o.Objects, stage: o.Stage,
+		provisioner: o.Provisioner, provisionWake: make(chan struct{}, 1),
+
+		eventsAtOnce: o.EventsAtOnce, eventRetryDelay: o.EventRetryDelay, eventsWake: make(chan struct{}, 1),
 	}
+	if p.eventsAtOnce == 0 {
+		p.eventsAtOnce = eventsAtOnce
+	}
+	if p.eventRetryDelay == nil {
+		p.eventRetryDelay = lamina.EventRetryDelay
+	}
+	return p
 }
 
 // Register makes the plane answer its operations on r.
@@ -80,6 +116,17 @@ func (p *Plane) Register(r *wire.Router) {
 	p.registerVersions(r)
 	p.registerPolicies(r)
 	p.registerSettings(r)
+	p.registerCodeSigning(r)
+	p.registerEventSources(r)
+	p.registerProvisioned(r)
+	p.registerEvents(r)
+	p.registerStreams(r)
+	declineOperations(r)
+	p.registerEventInvokeConfigs(r)
+	p.registerURLs(r)
+	p.registerRecursion(r)
+	p.registerRuntimeManagement(r)
+	p.registerScaling(r)
 }
 
 // caller is who sent the request. The HTTP layer puts it into every context; a
@@ -109,6 +156,14 @@ func newID() string {
 
 // missing reports whether err says that something does not exist.
 func missing(err error) bool { return errors.Is(err, lamina.ErrNotFound) }
+
+// ignoreMissing is for removals, which are content with nothing to remove.
+func ignoreMissing(err error) error {
+	if missing(err) {
+		return nil
+	}
+	return err
+}
 
 // notFound returns e when err says that something does not exist, else err.
 func notFound(err error, format string, args ...any) error {

@@ -53,8 +53,12 @@ func (p *Plane) prepareSoon() {
 }
 
 // Run prepares versions that are pending or being updated until ctx ends,
-// starting with those that an earlier process left.
+// starting with those that an earlier process left. It settles event source
+// mappings besides.
 func (p *Plane) Run(ctx context.Context) error {
+	var children sync.WaitGroup
+	defer children.Wait()
+	children.Go(func() { p.runMappings(ctx) })
 	tick := time.NewTicker(prepareEvery)
 	defer tick.Stop()
 	for {

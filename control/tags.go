@@ -3,9 +3,7 @@ package control
 import (
 	"context"
 	"fmt"
-	"strings"
 
-	"github.com/lamina-run/lamina"
 	"github.com/lamina-run/lamina/store"
 	"github.com/lamina-run/lamina/wire"
 )
@@ -18,61 +16,39 @@ func (p *Plane) registerSettings(r *wire.Router) {
 	wire.Handle(r, "GetFunctionConcurrency", p.GetFunctionConcurrency)
 	wire.Handle(r, "DeleteFunctionConcurrency", p.DeleteFunctionConcurrency)
 	wire.Handle(r, "GetAccountSettings", p.GetAccountSettings)
-	wire.Handle(r, "GetFunctionCodeSigningConfig", p.GetFunctionCodeSigningConfig)
-	wire.Handle(r, "GetFunctionEventInvokeConfig", p.GetFunctionEventInvokeConfig)
-	wire.Handle(r, "GetFunctionUrlConfig", p.GetFunctionUrlConfig)
 }
 
 var errTooManyTags = wire.InvalidParameterValue.Errorf("Number of tags exceeds resource tag limit.")
 
-// tagged resolves the ARN of a function whose tags a request is about.
-func tagged(ctx context.Context, arn string) (lamina.FunctionID, error) {
-	if !strings.Contains(arn, ":function:") {
-		return lamina.FunctionID{}, wire.InvalidParameterValue.Errorf("Lamina keeps tags of functions only; %s is none.", arn)
-	}
-	ref, err := resolve(ctx, arn, nil)
-	if err != nil {
-		return lamina.FunctionID{}, err
-	}
-	if ref.Qualifier != "" {
-		return lamina.FunctionID{}, wire.InvalidParameterValue.Errorf("Tags on function aliases and versions are not supported. Please specify a function ARN.")
-	}
-	return ref.FunctionID, nil
-}
-
-// retag changes the tags of a function, which gives $LATEST a new revision.
-func (p *Plane) retag(ctx context.Context, arn string, edit func(*store.Tx, lamina.FunctionID) error) error {
-	id, err := tagged(ctx, arn)
+// retag changes the tags of a resource.
+func (p *Plane) retag(ctx context.Context, arn string, edit func(*store.Tx, taggable) error) error {
+	r, err := tagged(ctx, arn)
 	if err != nil {
 		return err
 	}
 	err = p.store.Update(ctx, func(tx *store.Tx) error {
-		if _, err := tx.LockFunction(ctx, id); err != nil {
-			return notFound(err, "Function not found: %s", id.ARN())
-		}
-		if err := edit(tx, id); err != nil {
+		if err := r.lock(ctx, tx); err != nil {
 			return err
 		}
-		latest, err := tx.FunctionVersion(ctx, id, 0)
-		if err != nil {
+		if err := edit(tx, r); err != nil || r.touch == nil {
 			return err
 		}
-		latest.RevisionID = newID()
-		return tx.PutFunctionVersion(ctx, latest)
+		return r.touch(ctx, tx)
 	})
 	if err != nil {
 		return fmt.Errorf("tag %s: %w", arn, err)
 	}
+	p.prepareSoon() // a version that was just settling has another revision now
 	return nil
 }
 
-// TagResource adds tags to a function and replaces those of the same key.
+// TagResource adds tags to a resource and replaces those of the same key.
 func (p *Plane) TagResource(ctx context.Context, in *wire.TagResourceRequest) (*wire.NoContent, error) {
-	return nil, p.retag(ctx, in.Resource, func(tx *store.Tx, id lamina.FunctionID) error {
+	return nil, p.retag(ctx, in.Resource, func(tx *store.Tx, r taggable) error {
 		if len(in.Tags) == 0 {
 			return wire.InvalidParameterValue.Errorf("An error occurred and the request cannot be processed.")
 		}
-		have, err := tx.Tags(ctx, id.ARN())
+		have, err := tx.Tags(ctx, r.arn)
 		if err != nil {
 			return err
 		}
@@ -85,29 +61,29 @@ func (p *Plane) TagResource(ctx context.Context, in *wire.TagResourceRequest) (*
 		if count > p.limits.TagsPerResource {
 			return errTooManyTags
 		}
-		return tx.SetTags(ctx, id.ARN(), in.Tags)
+		return tx.SetTags(ctx, r.arn, in.Tags)
 	})
 }
 
 // UntagResource removes tags by key; keys that aren't there are no error.
 func (p *Plane) UntagResource(ctx context.Context, in *wire.UntagResourceRequest) (*wire.NoContent, error) {
-	return nil, p.retag(ctx, in.Resource, func(tx *store.Tx, id lamina.FunctionID) error {
-		return tx.DeleteTags(ctx, id.ARN(), in.TagKeys)
+	return nil, p.retag(ctx, in.Resource, func(tx *store.Tx, r taggable) error {
+		return tx.DeleteTags(ctx, r.arn, in.TagKeys)
 	})
 }
 
-// ListTags tells the tags of a function.
+// ListTags tells the tags of a resource.
 func (p *Plane) ListTags(ctx context.Context, in *wire.ListTagsRequest) (*wire.ListTagsResponse, error) {
-	id, err := tagged(ctx, in.Resource)
+	r, err := tagged(ctx, in.Resource)
 	if err != nil {
 		return nil, err
 	}
 	out := &wire.ListTagsResponse{Tags: map[string]string{}}
 	err = p.store.View(ctx, func(tx *store.Tx) error {
-		if _, err := tx.Function(ctx, id); err != nil {
-			return notFound(err, "Function not found: %s", id.ARN())
+		if err := r.find(ctx, tx); err != nil {
+			return err
 		}
-		tags, err := tx.Tags(ctx, id.ARN())
+		tags, err := tx.Tags(ctx, r.arn)
 		if len(tags) > 0 {
 			out.Tags = tags
 		}
@@ -117,33 +93,4 @@ func (p *Plane) ListTags(ctx context.Context, in *wire.ListTagsRequest) (*wire.L
 		return nil, fmt.Errorf("list tags of %s: %w", in.Resource, err)
 	}
 	return out, nil
-}
-
-// GetFunctionCodeSigningConfig tells that no code signing configuration is
-// attached: none can be made yet.
-func (p *Plane) GetFunctionCodeSigningConfig(ctx context.Context, in *wire.GetFunctionCodeSigningConfigRequest) (*wire.GetFunctionCodeSigningConfigResponse, error) {
-	if _, _, err := p.found(ctx, in.FunctionName, nil); err != nil {
-		return nil, err
-	}
-	return &wire.GetFunctionCodeSigningConfigResponse{}, nil
-}
-
-// GetFunctionEventInvokeConfig tells that there is none: none can be made yet.
-func (p *Plane) GetFunctionEventInvokeConfig(ctx context.Context, in *wire.GetFunctionEventInvokeConfigRequest) (*wire.FunctionEventInvokeConfig, error) {
-	ref, err := resolve(ctx, in.FunctionName, in.Qualifier)
-	if err != nil {
-		return nil, err
-	}
-	if ref.Qualifier == "" {
-		ref.Qualifier = lamina.Latest
-	}
-	return nil, wire.ResourceNotFound.Errorf("The function %s doesn't have an EventInvokeConfig", ref.arn())
-}
-
-// GetFunctionUrlConfig tells that there is none: none can be made yet.
-func (p *Plane) GetFunctionUrlConfig(ctx context.Context, in *wire.GetFunctionUrlConfigRequest) (*wire.GetFunctionUrlConfigResponse, error) {
-	if _, err := resolve(ctx, in.FunctionName, in.Qualifier); err != nil {
-		return nil, err
-	}
-	return nil, wire.ResourceNotFound.Errorf("The resource you requested does not exist.")
 }

@@ -20,6 +20,9 @@ func (p *Plane) registerVersions(r *wire.Router) {
 	wire.Handle(r, "ListAliases", p.ListAliases)
 }
 
+// errNoPublishTo is the answer to what only managed instances have.
+var errNoPublishTo = wire.InvalidParameterValue.Errorf("Lamina does not offer capacity providers: remove PublishTo from the request.")
+
 // PublishVersion freezes $LATEST under the next number, or returns the last
 // version when nothing changed since.
 func (p *Plane) PublishVersion(ctx context.Context, in *wire.PublishVersionRequest) (*wire.FunctionConfiguration, error) {
@@ -28,7 +31,7 @@ func (p *Plane) PublishVersion(ctx context.Context, in *wire.PublishVersionReque
 		return nil, err
 	}
 	if in.PublishTo != nil {
-		return nil, wire.InvalidParameterValue.Errorf("Lamina does not offer capacity providers: remove PublishTo from the request.")
+		return nil, errNoPublishTo
 	}
 	var published lamina.Version
 	err = p.store.Update(ctx, func(tx *store.Tx) error {
@@ -43,7 +46,7 @@ func (p *Plane) PublishVersion(ctx context.Context, in *wire.PublishVersionReque
 		if in.RevisionId != nil && *in.RevisionId != latest.RevisionID {
 			return errStale("GetFunction/GetAlias")
 		}
-		if given, current := value(in.CodeSha256), latest.Code.Digest.CodeSHA256(); given != "" && given != current {
+		if given, current := value(in.CodeSha256), latest.Code.CodeSHA256(); given != "" && given != current {
 			return wire.InvalidParameterValue.Errorf("CodeSHA256 (%s) is different from current CodeSHA256 in $LATEST (%s). Please try again with the CodeSHA256 in $LATEST.", given, current)
 		}
 		if !settledVersion(latest) {

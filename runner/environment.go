@@ -28,15 +28,16 @@ const killLimit = 5 * time.Second
 // environment is a sandbox that runs one version's invocations, one at a time.
 // Only the invocation that took it uses it, except for kill.
 type environment struct {
-	runner   *Runner
-	pool     *pool
-	version  lamina.Version
-	launch   runtimes.Launch
-	archives archives
-	box      *sandbox.Sandbox
-	session  *runtimeapi.Session
-	out      *output
-	timer    *time.Timer
+	runner    *Runner
+	pool      *pool
+	provision *provision // nil on demand
+	version   lamina.Version
+	launch    runtimes.Launch
+	archives  archives
+	box       *sandbox.Sandbox
+	session   *runtimeapi.Session
+	out       *output
+	timer     *time.Timer
 
 	request     *runtimeapi.Request // of the invocation that runs; never reused, the session may still write it
 	running     bool                // the process was started and not seen to exit
@@ -46,13 +47,14 @@ type environment struct {
 	peak        int64 // bytes, as last seen
 
 	idleSince time.Time // guarded by the runner's mutex
+	warm      bool      // counted in the provision's warm; guarded by the runner's mutex
 
 	tasks sync.WaitGroup // serving the session, reading the output
 }
 
-// start makes an environment in the slot that the caller has. On an error the
-// slot stays the caller's.
-func (r *Runner) start(p *pool, v lamina.Version) (_ *environment, err error) {
+// start makes an environment in the slot that the caller has, on demand or as
+// one of those of s. On an error the slot stays the caller's.
+func (r *Runner) start(p *pool, v lamina.Version, s *provision) (_ *environment, err error) {
 	ctx := r.life
 	archives, err := r.acquire(ctx, v)
 	if err != nil {
@@ -64,7 +66,7 @@ func (r *Runner) start(p *pool, v lamina.Version) (_ *environment, err error) {
 		}
 	}()
 	now := r.options.Now()
-	request := runtimes.Request{Version: v, LogStream: runtimes.LogStream(v, now), Task: archives.task, Layers: archives.layers}
+	request := runtimes.Request{Version: v, LogStream: runtimes.LogStream(v, now), Task: archives.task, Layers: archives.layers, Provisioned: s != nil}
 	if r.options.Credentials != nil {
 		request.Credentials = r.options.Credentials(v)
 	}
@@ -88,7 +90,7 @@ func (r *Runner) start(p *pool, v lamina.Version) (_ *environment, err error) {
 		return nil, err
 	}
 	e := &environment{
-		runner: r, pool: p, version: v, launch: launch, archives: archives, box: box,
+		runner: r, pool: p, provision: s, version: v, launch: launch, archives: archives, box: box,
 		timer: time.NewTimer(time.Hour),
 	}
 	e.timer.Stop()
@@ -133,11 +135,18 @@ func (e *environment) discard() {
 	r := e.runner
 	r.mu.Lock()
 	delete(r.live, e)
+	if s := e.provision; s != nil {
+		s.live--
+		if e.warm {
+			s.warm--
+		}
+	}
 	r.mu.Unlock()
 	e.kill()
 	e.tasks.Wait()
 	e.archives.release()
 	r.free(e.pool)
+	r.refillSoon()
 }
 
 // exec starts the process.

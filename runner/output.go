@@ -175,6 +175,19 @@ func (o *output) initStart(at time.Time) {
 	o.logs.Write(o.version, o.stream, at, []byte(line))
 }
 
+// initReport writes INIT_REPORT about a failed initialization ahead of invocations.
+func (o *output) initReport(at time.Time, took time.Duration, errorType string) {
+	if o.logs == nil || o.json || o.quiet {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.drain()
+	o.flush()
+	o.platform(at, fmt.Sprintf("INIT_REPORT Init Duration: %.2f ms\tPhase: init\tStatus: error\tError Type: %s",
+		float64(took)/float64(time.Millisecond), errorType))
+}
+
 // print writes a line as if the function had.
 func (o *output) print(at time.Time, line string) {
 	o.mu.Lock()

@@ -31,6 +31,7 @@ type pool struct {
 	revisions []revisionKey // under which the runner knows it
 	idle      []*environment
 	live      int // environments that exist or are being started
+	provision *provision
 	retired   bool
 }
 
@@ -91,6 +92,11 @@ func (r *Runner) retire(p *pool) []*environment {
 	}
 	idle := p.idle
 	p.idle = nil
+	if s := p.provision; s != nil {
+		idle = append(idle, s.ready...)
+		s.ready = nil
+		r.forget(s)
+	}
 	return idle
 }
 
@@ -114,6 +120,9 @@ func (r *Runner) Environments() Stats {
 	for _, p := range r.pools {
 		s.Idle += len(p.idle)
 	}
+	for _, provision := range r.provisions {
+		s.Idle += len(provision.ready)
+	}
 	return s
 }
 
@@ -126,6 +135,13 @@ func (r *Runner) take(ctx context.Context, v *lamina.Version) (*environment, *po
 		return nil, nil, errStopped
 	}
 	p, outdated := r.poolOf(v)
+	if s := p.provision; s != nil && len(s.ready) > 0 {
+		n := len(s.ready)
+		e := s.ready[n-1]
+		s.ready = s.ready[:n-1]
+		r.mu.Unlock()
+		return e, p, nil
+	}
 	if n := len(p.idle); n > 0 {
 		e := p.idle[n-1]
 		p.idle = p.idle[:n-1]
@@ -226,6 +242,10 @@ func (r *Runner) expired(before time.Time) []*environment {
 // put gives an environment back after an invocation.
 func (r *Runner) put(e *environment, reusable bool) {
 	r.mu.Lock()
+	s := e.provision
+	if s != nil && (!e.running || s.live > s.want) { // no longer initialized, or released
+		reusable = false
+	}
 	if !reusable || e.pool.retired || r.stopped {
 		r.mu.Unlock()
 		e.discard()
@@ -233,7 +253,11 @@ func (r *Runner) put(e *environment, reusable bool) {
 	}
 	if len(r.waiting) == 0 {
 		e.idleSince = r.options.Now()
-		e.pool.idle = append(e.pool.idle, e)
+		if s != nil {
+			s.ready = append(s.ready, e)
+		} else {
+			e.pool.idle = append(e.pool.idle, e)
+		}
 		r.mu.Unlock()
 		return
 	}
@@ -245,6 +269,11 @@ func (r *Runner) put(e *environment, reusable bool) {
 			return
 		}
 	}
+	if s != nil { // it stays for its version's next invocation
+		s.ready = append(s.ready, e)
+		r.mu.Unlock()
+		return
+	}
 	r.mu.Unlock()
 	e.discard() // its slot goes to another version's invocation
 }
@@ -253,7 +282,7 @@ func (r *Runner) put(e *environment, reusable bool) {
 func (r *Runner) free(p *pool) {
 	r.mu.Lock()
 	p.live--
-	if p.live == 0 && !slices.ContainsFunc(r.waiting, func(w *waiter) bool { return w.pool == p }) {
+	if p.live == 0 && p.provision == nil && !slices.ContainsFunc(r.waiting, func(w *waiter) bool { return w.pool == p }) {
 		r.retire(p) // it has none that is idle
 	}
 	if len(r.waiting) > 0 && r.slots <= r.max {

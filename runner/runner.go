@@ -69,15 +69,21 @@ type Runner struct {
 	// happened to start them.
 	life context.Context
 
-	mu        sync.Mutex
-	pools     map[poolKey]*pool
-	revisions map[revisionKey]*pool // a shortcut to pools without a fingerprint
-	live      map[*environment]bool
-	slots     int // environments that exist or are being started
-	waiting   []*waiter
-	stopped   bool
+	mu         sync.Mutex
+	pools      map[poolKey]*pool
+	revisions  map[revisionKey]*pool // a shortcut to pools without a fingerprint
+	live       map[*environment]bool
+	slots      int // environments that exist or are being started
+	starting   int // of these, provisioned ones that are being started
+	waiting    []*waiter
+	provisions map[provisionKey]*provision
+	stopped    bool
 
 	environments sync.WaitGroup // those with a slot
+
+	// refilling receives from whoever may have made provisioned environments
+	// missing, without blocking; Run receives; never closed.
+	refilling chan struct{}
 }
 
 // New returns a runner that does nothing until [Runner.Run].
@@ -90,6 +96,9 @@ func New(o Options) *Runner {
 		pools:     map[poolKey]*pool{},
 		revisions: map[revisionKey]*pool{},
 		live:      map[*environment]bool{},
+
+		provisions: map[provisionKey]*provision{},
+		refilling:  make(chan struct{}, 1),
 	}
 }
 
@@ -100,8 +109,14 @@ func (r *Runner) Run(ctx context.Context) error {
 	close(r.started)
 	ticker := time.NewTicker(max(r.idle/4, time.Millisecond))
 	defer ticker.Stop()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	for {
 		select {
+		case <-r.refilling:
+			r.refill()
+		case <-look.C:
+			r.refill()
 		case <-ticker.C:
 			closeAll(r.expired(r.options.Now().Add(-r.idle)))
 		case <-ctx.Done():
@@ -120,6 +135,10 @@ func (r *Runner) stop() {
 	for _, p := range r.pools {
 		idle = append(idle, p.idle...)
 		p.idle = nil
+	}
+	for _, s := range r.provisions {
+		idle = append(idle, s.ready...)
+		s.ready = nil
 	}
 	for e := range r.live {
 		busy = append(busy, e)
@@ -150,6 +169,9 @@ func closeAll(environments []*environment) {
 // not, and looks for its interpreter. A missing interpreter is no error: it may
 // be installed later. It does not need [Runner.Run].
 func (r *Runner) Prepare(ctx context.Context, v lamina.Version) error {
+	if v.Config.PackageType == lamina.PackageImage {
+		return nil // nothing to unpack; Invoke says that images don't run
+	}
 	a, err := r.acquire(ctx, v)
 	if err != nil {
 		return fmt.Errorf("prepare %s: %w", v.ARN(), err)
@@ -182,7 +204,7 @@ func (a archives) release() {
 
 func (r *Runner) acquire(ctx context.Context, v lamina.Version) (archives, error) {
 	if v.Config.PackageType == lamina.PackageImage {
-		return archives{}, &lamina.RuntimeError{Runtime: lamina.PackageImage, Hint: "Lamina runs zip packages only"}
+		return archives{}, &lamina.RuntimeError{Runtime: lamina.PackageImage, Hint: "Functions of PackageType Image can be created and updated, but not invoked yet: Lamina runs zip packages only."}
 	}
 	n := len(v.Config.Layers)
 	a := archives{layers: make([]string, n), releases: make([]func(), n+1)}
@@ -226,7 +248,7 @@ func (r *Runner) Invoke(ctx context.Context, in lamina.Invocation) (lamina.Resul
 			return lamina.Result{}, fmt.Errorf("invoke %s: %w", in.Version.ARN(), err)
 		}
 		if e == nil {
-			e, err = r.start(p, in.Version)
+			e, err = r.start(p, in.Version, nil)
 			if err != nil {
 				r.free(p)
 				if errors.Is(err, runtimes.ErrNoBootstrap) {

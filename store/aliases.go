@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/lamina-run/lamina"
@@ -84,13 +85,18 @@ func (tx *Tx) Alias(ctx context.Context, id lamina.FunctionID, name string) (lam
 	return a, nil
 }
 
-// DeleteAlias removes an alias and its policy, and reports whether there was one.
+// DeleteAlias removes an alias with its policy, its provisioned concurrency and
+// its event invoke config, and reports whether there was one. A URL of the alias
+// stays (docs/quirks.md#alias-url). The caller has locked the function.
 func (tx *Tx) DeleteAlias(ctx context.Context, id lamina.FunctionID, name string) (existed bool, err error) {
 	existed, err = tx.change(ctx, `DELETE FROM alias
 		WHERE account = $1 AND region = $2 AND function = $3 AND name = $4`,
 		id.Account, id.Region, id.Name, name)
 	if err == nil && existed {
-		err = tx.exec(ctx, "DELETE FROM policy WHERE resource = $1", id.QualifiedARN(name))
+		err = errors.Join(
+			tx.exec(ctx, "DELETE FROM policy WHERE resource = $1", id.QualifiedARN(name)),
+			tx.deleteProvisioned(ctx, id, name),
+			tx.deleteEventInvokeConfig(ctx, id, name))
 	}
 	if err != nil {
 		return false, fmt.Errorf("delete alias %s of function %s: %w", name, id.Name, err)

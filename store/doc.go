@@ -28,6 +28,6 @@
 // must be locked first: [Tx.LockFunction], [Tx.LockLayerVersion],
 // [Tx.LockPolicy], [Tx.LockUsage]. Each is an update that changes nothing. Take
 // them in that order; a deadlock is broken by the database and retried. What
-// belongs to a function (its versions, aliases and concurrency) is only ever
-// changed under the function's lock.
+// belongs to a function (its versions, aliases, concurrency, settings and URLs) is
+// only ever changed under the function's lock.
 package store

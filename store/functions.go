@@ -32,12 +32,12 @@ func (tx *Tx) insertFunction(ctx context.Context, f lamina.Function, latest lami
 	return tx.addUsage(ctx, f.ID.Scope, latest.Code.CodeSize, 1)
 }
 
-const functionColumns = `account, region, name, incarnation, last_number, reserved, created`
+const functionColumns = `account, region, name, incarnation, last_number, reserved, provisioned, created`
 
 func (tx *Tx) function(ctx context.Context, text string, args ...any) (f lamina.Function, err error) {
 	var created int64
 	err = tx.one(ctx, func(r scanner) error {
-		return r.Scan(&f.ID.Account, &f.ID.Region, &f.ID.Name, &f.Incarnation, &f.LastNumber, &f.ReservedConcurrency, &created)
+		return r.Scan(&f.ID.Account, &f.ID.Region, &f.ID.Name, &f.Incarnation, &f.LastNumber, &f.ReservedConcurrency, &f.ProvisionedConcurrency, &created)
 	}, text, args...)
 	f.Created = fromMillis(created)
 	return f, err
@@ -82,8 +82,8 @@ func (tx *Tx) SetReservedConcurrency(ctx context.Context, id lamina.FunctionID, 
 	return nil
 }
 
-// DeleteFunction removes a function with its versions, aliases, policies, tags
-// and references to layers. It fails with ErrNotFound for an unknown function.
+// DeleteFunction removes a function with its versions, aliases, policies, tags,
+// settings, URLs and references to layers. It fails with ErrNotFound for an unknown function.
 func (tx *Tx) DeleteFunction(ctx context.Context, id lamina.FunctionID) error {
 	if err := tx.deleteFunction(ctx, id); err != nil {
 		return fmt.Errorf("delete function %s: %w", id.Name, err)
@@ -103,7 +103,8 @@ func (tx *Tx) deleteFunction(ctx context.Context, id lamina.FunctionID) error {
 	if err != nil {
 		return err
 	}
-	// Versions, aliases and layer references go with the function's row.
+	// Versions, aliases, settings, URLs and layer references go with the
+	// function's row.
 	err = tx.exec(ctx, "DELETE FROM function WHERE account = $1 AND region = $2 AND name = $3",
 		id.Account, id.Region, id.Name)
 	if err != nil {

@@ -55,11 +55,13 @@ func (tx *Tx) insertLayerVersion(ctx context.Context, v lamina.LayerVersion) err
 	}
 	id := v.Layer
 	err = tx.insert(ctx, `INSERT INTO layer_version (account, region, name, number, digest, code_size,
-			unpacked_size, description, license, runtimes, architectures, created)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+			unpacked_size, description, license, runtimes, architectures, created,
+			signature_finding, signing_profile, signing_job, signature_expires)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 		ON CONFLICT DO NOTHING`,
 		id.Account, id.Region, id.Name, v.Number, digestText(v.Digest), v.CodeSize,
-		v.UnpackedSize, v.Description, v.LicenseInfo, runtimes, architectures, toMillis(v.Created))
+		v.UnpackedSize, v.Description, v.LicenseInfo, runtimes, architectures, toMillis(v.Created),
+		string(v.Signature.Finding), v.Signature.ProfileVersionARN, v.Signature.JobARN, optionalMillis(v.Signature.Expires))
 	if err != nil {
 		return err
 	}
@@ -92,18 +94,21 @@ func fits(v lamina.LayerVersion) []LayerFilter {
 }
 
 const layerVersionColumns = `v.account, v.region, v.name, v.number, v.digest, v.code_size,
-	v.unpacked_size, v.description, v.license, v.runtimes, v.architectures, v.created`
+	v.unpacked_size, v.description, v.license, v.runtimes, v.architectures, v.created,
+	v.signature_finding, v.signing_profile, v.signing_job, v.signature_expires`
 
 func scanLayerVersion(r scanner, v *lamina.LayerVersion) error {
 	var digest string
 	var runtimes, architectures sql.NullString
 	var created int64
+	var expires sql.NullInt64
 	err := r.Scan(&v.Layer.Account, &v.Layer.Region, &v.Layer.Name, &v.Number, &digest, &v.CodeSize,
-		&v.UnpackedSize, &v.Description, &v.LicenseInfo, &runtimes, &architectures, &created)
+		&v.UnpackedSize, &v.Description, &v.LicenseInfo, &runtimes, &architectures, &created,
+		&v.Signature.Finding, &v.Signature.ProfileVersionARN, &v.Signature.JobARN, &expires)
 	if err != nil {
 		return err
 	}
-	v.Created = fromMillis(created)
+	v.Created, v.Signature.Expires = fromMillis(created), fromOptionalMillis(expires)
 	if v.Digest, err = textDigest(digest); err != nil {
 		return err
 	}
@@ -149,7 +154,8 @@ func (tx *Tx) LockLayerVersion(ctx context.Context, id lamina.LayerID, n int64) 
 	v, err := tx.layerVersion(ctx, `UPDATE layer_version AS v SET code_size = code_size
 		WHERE v.account = $1 AND v.region = $2 AND v.name = $3 AND v.number = $4
 		RETURNING account, region, name, number, digest, code_size,
-			unpacked_size, description, license, runtimes, architectures, created`,
+			unpacked_size, description, license, runtimes, architectures, created,
+			signature_finding, signing_profile, signing_job, signature_expires`,
 		id.Account, id.Region, id.Name, n)
 	if err != nil {
 		return lamina.LayerVersion{}, fmt.Errorf("lock layer version %s: %w", id.VersionARN(n), err)
@@ -171,7 +177,8 @@ func (tx *Tx) deleteLayerVersion(ctx context.Context, id lamina.LayerID, n int64
 	v, err := tx.layerVersion(ctx, `DELETE FROM layer_version AS v
 		WHERE v.account = $1 AND v.region = $2 AND v.name = $3 AND v.number = $4
 		RETURNING account, region, name, number, digest, code_size,
-			unpacked_size, description, license, runtimes, architectures, created`,
+			unpacked_size, description, license, runtimes, architectures, created,
+			signature_finding, signing_profile, signing_job, signature_expires`,
 		id.Account, id.Region, id.Name, n)
 	if errors.Is(err, lamina.ErrNotFound) {
 		return false, nil

@@ -24,6 +24,8 @@ func TestPlans(t *testing.T) {
 	few := []string{ // what they scan is a page, or as few rows as the index is partial
 		"SCAN CONSTANT ROW", "SCAN f", "SCAN l",
 		"SCAN v USING INDEX function_version_pending",
+		"SCAN m USING INDEX event_source_mapping_under_way",
+		"SCAN event USING INDEX event_due", // to the first of another function
 	}
 	var texts []string
 	db := s.db.(*sqliteDB)
@@ -86,6 +88,11 @@ func tour(t *testing.T, s *Store) {
 			tx.PutFunctionVersion(ctx, latest),
 			tx.InsertAlias(ctx, lamina.Alias{Function: id, Name: "a", Target: "1"}),
 			tx.PutAlias(ctx, lamina.Alias{Function: id, Name: "a", Target: "1"}),
+			tx.PutEventInvokeConfig(ctx, lamina.EventInvokeConfig{Function: id, Qualifier: "a"}),
+			tx.InsertFunctionURL(ctx, lamina.FunctionURL{Function: id, ID: "u"}),
+			tx.UpdateFunctionURL(ctx, lamina.FunctionURL{Function: id, ID: "u"}),
+			tx.SetRecursiveLoop(ctx, id, "Allow"),
+			tx.PutRuntimeManagement(ctx, id, 1, lamina.RuntimeManagement{}),
 			tx.PutPolicy(ctx, lamina.Policy{Resource: "r", Statements: []lamina.Statement{{}}}),
 			tx.PutPolicy(ctx, lamina.Policy{Resource: "r"}),
 			tx.SetTags(ctx, "r", map[string]string{"k": "v"}),
@@ -100,6 +107,11 @@ func tour(t *testing.T, s *Store) {
 			tx.PutRolePolicy(ctx, "1", "r", "p", "{}"),
 			tx.InsertPolicyDocument(ctx, PolicyDocument{Account: "1", Name: "p"}),
 			tx.PutSetting(ctx, "k", "v"),
+			tx.InsertEvent(ctx, event(1), roomy),
+			tx.InsertEventSourceMapping(ctx, queueMapping(1, "hello", "q")),
+			tx.PutEventSourceMapping(ctx, queueMapping(1, "hello", "q")),
+			tx.RenewEvents(ctx, "a", now),
+			tx.ReleaseEvents(ctx, "a", now),
 		}
 		_, err = tx.LockPolicy(ctx, "r")
 		if !errors.Is(err, lamina.ErrNotFound) {
@@ -128,10 +140,29 @@ func tour(t *testing.T, s *Store) {
 		call(tx.AllFunctionVersions(ctx, scope, "", 0, 5))
 		call(tx.PendingVersions(ctx, 5))
 		call(tx.FunctionsUsing(ctx, layer.ARN(), 5))
+		for _, f := range []EventSourceFilter{{}, {FunctionARN: "a"}, {SourceARN: "a"}, {FunctionARN: "a", SourceARN: "a"}} {
+			call(tx.EventSourceMappings(ctx, scope, f, "", 5))
+		}
+		call(tx.EventSourceMapping(ctx, scope, "u"))
+		call(tx.LockEventSourceMapping(ctx, scope, "u"))
+		call(tx.EventSourceMappingReading(ctx, queueMapping(1, "hello", "q")))
+		call(tx.EventSourceMappingsUnderWay(ctx, 5))
+		mapping := queueMapping(1, "hello", "q")
+		call(tx.SettleEventSourceMapping(ctx, mapping, lamina.MappingEnabled, now))
+		mapping.State, mapping.LastModified = lamina.MappingEnabled, now
+		call(tx.SettleEventSourceMapping(ctx, mapping, "", now))
 		call(tx.Alias(ctx, id, "a"))
 		call(tx.Aliases(ctx, id, "", "", 5))
 		call(tx.Aliases(ctx, id, "1", "", 5))
 		call(tx.AliasesOf(ctx, id, 1))
+		call(tx.EventInvokeConfig(ctx, id, "a"))
+		call(tx.EventInvokeConfigs(ctx, id, "", 5))
+		call(tx.DeleteEventInvokeConfig(ctx, id, "b"))
+		call(tx.FunctionURL(ctx, id, ""))
+		call(tx.FunctionURLs(ctx, id, "", 5))
+		call(tx.DeleteFunctionURL(ctx, id, ""))
+		call(tx.RecursiveLoop(ctx, id))
+		call(tx.RuntimeManagement(ctx, id, 1))
 		call(tx.Policy(ctx, "r"))
 		call(tx.Tags(ctx, "r"))
 		call(tx.ReservedTotal(ctx, scope, id))
@@ -148,6 +179,13 @@ func tour(t *testing.T, s *Store) {
 		call(tx.PolicyDocument(ctx, "1", "p"))
 		call(tx.PolicyDocuments(ctx, "1", "", 5))
 		call(tx.Setting(ctx, "k"))
+		call(tx.ClaimEvents(ctx, "a", now, now, lamina.FunctionID{}, 5))
+		call(tx.NextEvent(ctx, lamina.FunctionID{}))
+		call(tx.EventBacklog(ctx, scope))
+		call(tx.Event(ctx, "r"))
+		call(tx.PutBackEvent(ctx, event(1), "a", now))
+		call(tx.FinishEvent(ctx, event(1), "a", lamina.EventSuccess, now))
+		call(tx.PruneEvents(ctx, now, 5, 5))
 		call(tx.DetachRolePolicy(ctx, "1", "r", "arn"))
 		call(tx.DeleteRolePolicy(ctx, "1", "r", "p"))
 		call(tx.DeleteRole(ctx, "1", "r"))

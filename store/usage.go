@@ -54,8 +54,9 @@ func (tx *Tx) LockUsage(ctx context.Context, in lamina.Scope) error {
 	return nil
 }
 
-// ReservedTotal returns the sum of what the functions of a scope reserve, one
-// function left out. It reads an index of those that reserve anything.
+// ReservedTotal returns the sum of what the functions of a scope take from the
+// account's concurrency, one function left out: what each reserves, or without
+// that what is provisioned for it. It reads two indexes of such functions.
 func (tx *Tx) ReservedTotal(ctx context.Context, in lamina.Scope, except lamina.FunctionID) (int64, error) {
 	var name string
 	if except.Scope == in {
@@ -63,8 +64,12 @@ func (tx *Tx) ReservedTotal(ctx context.Context, in lamina.Scope, except lamina.
 	}
 	var total int64
 	err := tx.one(ctx, func(r scanner) error { return r.Scan(&total) },
-		`SELECT CAST(COALESCE(SUM(reserved), 0) AS BIGINT) FROM function
-		WHERE account = $1 AND region = $2 AND reserved IS NOT NULL AND name <> $3`,
+		`SELECT CAST(
+			COALESCE((SELECT SUM(reserved) FROM function
+				WHERE account = $1 AND region = $2 AND reserved IS NOT NULL AND name <> $3), 0)
+			+ COALESCE((SELECT SUM(provisioned) FROM function
+				WHERE account = $1 AND region = $2 AND provisioned > 0 AND reserved IS NULL AND name <> $3), 0)
+			AS BIGINT)`,
 		in.Account, in.Region, name)
 	if err != nil {
 		return 0, fmt.Errorf("reserved concurrency of %s in %s: %w", in.Account, in.Region, err)

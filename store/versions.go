@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 
 	"github.com/lamina-run/lamina"
 )
@@ -11,7 +12,8 @@ import (
 const versionColumns = `v.account, v.region, v.name, v.number, v.incarnation, v.revision, v.modified,
 	v.config, v.code_digest, v.code_size, v.unpacked_size, v.image_uri,
 	v.state, v.state_reason, v.state_reason_code,
-	v.last_update, v.last_update_reason, v.last_update_reason_code, v.source`
+	v.last_update, v.last_update_reason, v.last_update_reason_code, v.source,
+	v.signing_profile, v.signing_job`
 
 func versionValues(v lamina.Version) ([]any, error) {
 	config, err := toJSON(v.Config)
@@ -24,6 +26,7 @@ func versionValues(v lamina.Version) ([]any, error) {
 		config, digestText(v.Code.Digest), v.Code.CodeSize, v.Code.UnpackedSize, v.Code.ImageURI,
 		s.State, s.StateReason, s.StateReasonCode,
 		s.LastUpdate, s.LastUpdateReason, s.LastUpdateReasonCode, v.Source,
+		v.Code.SigningProfileVersionARN, v.Code.SigningJobARN,
 	}, nil
 }
 
@@ -35,7 +38,8 @@ func scanVersion(r scanner, v *lamina.Version) error {
 	err := r.Scan(&id.Account, &id.Region, &id.Name, &v.Number, &v.Incarnation, &v.RevisionID, &modified,
 		&config, &digest, &v.Code.CodeSize, &v.Code.UnpackedSize, &v.Code.ImageURI,
 		&s.State, &s.StateReason, &s.StateReasonCode,
-		&s.LastUpdate, &s.LastUpdateReason, &s.LastUpdateReasonCode, &v.Source)
+		&s.LastUpdate, &s.LastUpdateReason, &s.LastUpdateReasonCode, &v.Source,
+		&v.Code.SigningProfileVersionARN, &v.Code.SigningJobARN)
 	if err != nil {
 		return err
 	}
@@ -66,8 +70,9 @@ func (tx *Tx) versions(ctx context.Context, text string, args ...any) (all []lam
 const insertVersion = `INSERT INTO function_version (account, region, name, number, incarnation, revision, modified,
 		config, code_digest, code_size, unpacked_size, image_uri,
 		state, state_reason, state_reason_code,
-		last_update, last_update_reason, last_update_reason_code, source)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`
+		last_update, last_update_reason, last_update_reason_code, source,
+		signing_profile, signing_job)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)`
 
 // insertVersion leaves the usage to the caller.
 func (tx *Tx) insertVersion(ctx context.Context, v lamina.Version) error {
@@ -139,7 +144,8 @@ func (tx *Tx) putFunctionVersion(ctx context.Context, v lamina.Version) error {
 			state = excluded.state, state_reason = excluded.state_reason,
 			state_reason_code = excluded.state_reason_code, last_update = excluded.last_update,
 			last_update_reason = excluded.last_update_reason,
-			last_update_reason_code = excluded.last_update_reason_code, source = excluded.source`,
+			last_update_reason_code = excluded.last_update_reason_code, source = excluded.source,
+			signing_profile = excluded.signing_profile, signing_job = excluded.signing_job`,
 		values...)
 	if err != nil {
 		return err
@@ -187,9 +193,10 @@ func (tx *Tx) insertFunctionVersion(ctx context.Context, v lamina.Version) error
 	return tx.addUsage(ctx, id.Scope, v.Code.CodeSize, 0)
 }
 
-// DeleteFunctionVersion removes a published version and its policy, and reports
-// whether there was one. It locks the function. Aliases that point at the
-// version are the caller's concern.
+// DeleteFunctionVersion removes a published version with its policy, its
+// provisioned concurrency and its event invoke config, and reports whether there
+// was one. It locks the function. Aliases that point at the version are the
+// caller's concern.
 func (tx *Tx) DeleteFunctionVersion(ctx context.Context, id lamina.FunctionID, number int64) (existed bool, err error) {
 	existed, err = tx.deleteFunctionVersion(ctx, id, number)
 	if ignoreNotFound(err) != nil {
@@ -216,6 +223,12 @@ func (tx *Tx) deleteFunctionVersion(ctx context.Context, id lamina.FunctionID, n
 	}
 	arn := lamina.Version{Function: id, Number: number}.ARN()
 	if err := tx.exec(ctx, "DELETE FROM policy WHERE resource = $1", arn); err != nil {
+		return false, err
+	}
+	if err := tx.deleteProvisioned(ctx, id, strconv.FormatInt(number, 10)); err != nil {
+		return false, err
+	}
+	if err := tx.deleteEventInvokeConfig(ctx, id, strconv.FormatInt(number, 10)); err != nil {
 		return false, err
 	}
 	return true, tx.addUsage(ctx, id.Scope, -size, 0)

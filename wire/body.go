@@ -27,7 +27,11 @@ func (r *Router) readBody(ctx context.Context, rt *route, req *http.Request) (bo
 	if rt.upload != nil {
 		b, err = r.stream(ctx, rt, req)
 	} else {
-		b.document, err = readDocument(rt, req)
+		limit := int64(maxDocument)
+		if rt.hasPayload() {
+			limit = r.opts.MaxPayload
+		}
+		b.document, err = readDocument(rt, req, limit)
 	}
 	if _, ok := errors.AsType[*Exception](err); ok {
 		// A client that is still sending would miss the answer.
@@ -36,17 +40,21 @@ func (r *Router) readBody(ctx context.Context, rt *route, req *http.Request) (bo
 	return b, err
 }
 
-func readDocument(rt *route, req *http.Request) ([]byte, error) {
-	if req.ContentLength > maxDocument {
-		return nil, tooLarge(rt, maxDocument)
+// BodyFor is how large a request may be that carries a zip of that size: its
+// base64, and 256 KiB for the rest, which gives AWS's own bound.
+func BodyFor(zip int64) int64 { return (zip+2)/3*4 + 256<<10 - 1 }
+
+func readDocument(rt *route, req *http.Request, limit int64) ([]byte, error) {
+	if req.ContentLength > limit {
+		return nil, tooLarge(rt, limit)
 	}
 	var out bytes.Buffer
 	if req.ContentLength > 0 {
 		out.Grow(int(min(req.ContentLength, 1<<20)) + bytes.MinRead)
 	}
-	_, err := out.ReadFrom(io.LimitReader(req.Body, maxDocument+1))
-	if out.Len() > maxDocument {
-		return nil, tooLarge(rt, maxDocument)
+	_, err := out.ReadFrom(io.LimitReader(req.Body, limit+1))
+	if int64(out.Len()) > limit {
+		return nil, tooLarge(rt, limit)
 	}
 	if err != nil {
 		return nil, unreadable(rt, err)

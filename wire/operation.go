@@ -28,16 +28,18 @@ type NoContent struct{}
 func Operations() []Operation { return slices.Clone(operations) }
 
 // OperationsTable writes the operation table as Markdown; handled says which
-// operations are offered.
-func OperationsTable(handled func(name string) bool) string {
+// operations are offered, declined for which feature one never will be.
+func OperationsTable(handled func(name string) bool, declined func(name string) string) string {
 	var out strings.Builder
-	offered := 0
+	offered, refused := 0, 0
 	for _, op := range operations {
 		if handled(op.Name) {
 			offered++
+		} else if declined(op.Name) != "" {
+			refused++
 		}
 	}
-	fmt.Fprintf(&out, "Lamina offers %d of %d operations.\n\n", offered, len(operations))
+	fmt.Fprintf(&out, "Lamina offers %d of %d operations and declines %d.\n\n", offered, len(operations), refused)
 	out.WriteString("| operation | request | success | offered |\n|---|---|---|---|\n")
 	for _, op := range operations {
 		path, word := op.Path, "no"
@@ -46,6 +48,8 @@ func OperationsTable(handled func(name string) bool) string {
 		}
 		if handled(op.Name) {
 			word = "yes"
+		} else if what := declined(op.Name); what != "" {
+			word = "declined: " + what
 		}
 		fmt.Fprintf(&out, "| %s | `%s %s` | %d | %s |\n", op.Name, op.Method, path, op.Status, word)
 	}

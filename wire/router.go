@@ -28,8 +28,9 @@ type Options struct {
 	// read. Operations that carry a zip answer ServiceException without it.
 	Stage func(ctx context.Context) (Upload, error)
 
-	MaxBody int64 // of a request that carries a zip; 0 is DefaultMaxBody
-	MaxZip  int64 // 0 is DefaultMaxZip
+	MaxBody    int64 // of a request that carries a zip; 0 is DefaultMaxBody
+	MaxZip     int64 // 0 is DefaultMaxZip
+	MaxPayload int64 // of an invocation; less than 6 MiB is 6 MiB, and the handler's to refuse
 }
 
 // Router is the HTTP handler of the service. Its operations are registered with
@@ -47,6 +48,7 @@ type route struct {
 
 	input, output *shape
 	call          func(ctx context.Context, in any) (any, error) // nil: not offered
+	declined      string                                         // why it will not be offered, or empty
 }
 
 // NewRouter makes a router that knows all operations and offers none.
@@ -57,6 +59,7 @@ func NewRouter(o Options) *Router {
 	if o.MaxBody == 0 {
 		o.MaxBody = DefaultMaxBody
 	}
+	o.MaxPayload = max(o.MaxPayload, maxDocument)
 	if o.MaxZip == 0 {
 		o.MaxZip = DefaultMaxZip
 	}
@@ -82,8 +85,8 @@ func Handle[In, Out any](r *Router, operation string, fn func(context.Context, *
 	switch {
 	case !ok:
 		panic("wire: unknown operation " + operation)
-	case rt.call != nil:
-		panic("wire: operation " + operation + " has a handler already")
+	case rt.call != nil || rt.declined != "":
+		panic("wire: operation " + operation + " has a handler already, or is declined")
 	case rt.in != reflect.TypeFor[In]() || rt.out != reflect.TypeFor[Out]():
 		panic(fmt.Sprintf("wire: operation %s is func(%s) %s", operation, rt.in, rt.out))
 	}
@@ -98,6 +101,26 @@ func Handle[In, Out any](r *Router, operation string, fn func(context.Context, *
 		}
 		return out, nil
 	}
+}
+
+// Decline says why an operation is not going to be offered; its answer does, too.
+// What is the feature that it belongs to, in the plural. It panics if the
+// operation is unknown or offered.
+func (r *Router) Decline(operation, what string) {
+	rt, ok := r.byName[operation]
+	if !ok || rt.call != nil {
+		panic("wire: can not decline operation " + operation)
+	}
+	rt.declined = what
+}
+
+// Declined names the feature for which an operation is declined, or is empty.
+func (r *Router) Declined(name string) string {
+	rt, ok := r.byName[name]
+	if !ok {
+		return ""
+	}
+	return rt.declined
 }
 
 // Handled reports whether an operation is offered.
@@ -196,6 +219,10 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		WriteException(w, ex)
 		return
 	}
+	if rt.call == nil && rt.declined != "" {
+		WriteException(w, NotImplemented.Errorf("Lamina does not offer %s, and so not %s.", rt.declined, rt.Name))
+		return
+	}
 	if rt.call == nil {
 		WriteException(w, NotImplemented.Errorf("Lamina does not offer %s yet.", rt.Name))
 		return
@@ -227,6 +254,9 @@ func (r *Router) serve(ctx context.Context, rt *route, req *http.Request, params
 	in, err := rt.decode(req, params, body)
 	if err != nil {
 		return a, err
+	}
+	if !rt.hasPayload() {
+		ctx = withDocument(ctx, body.document)
 	}
 	out, err := rt.call(ctx, in)
 	if err != nil {

@@ -134,9 +134,15 @@ func TestEveryShapeHasAPlan(t *testing.T) {
 
 func TestOperationsTable(t *testing.T) {
 	t.Parallel()
-	got := OperationsTable(func(name string) bool { return name == "ListLayers" })
+	got := OperationsTable(func(name string) bool { return name == "ListLayers" }, func(name string) string {
+		if name == "GetCapacityProvider" {
+			return "capacity providers"
+		}
+		return ""
+	})
 	for _, want := range []string{
-		"Lamina offers 1 of 85 operations.\n",
+		"Lamina offers 1 of 85 operations and declines 1.\n",
+		"| GetCapacityProvider | `GET /2025-11-30/capacity-providers/{CapacityProviderName}` | 200 | declined: capacity providers |\n",
 		"| ListLayers | `GET /2018-10-31/layers` | 200 | yes |\n",
 		"| GetLayerVersionByArn | `GET /2018-10-31/layers?find=LayerVersion` | 200 | no |\n",
 	} {

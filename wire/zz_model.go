@@ -877,8 +877,8 @@ type GetFunctionCodeSigningConfigRequest struct {
 
 // GetFunctionCodeSigningConfigResponse as the service model has it.
 type GetFunctionCodeSigningConfigResponse struct {
-	CodeSigningConfigArn string `json:"CodeSigningConfigArn"`
-	FunctionName         string `json:"FunctionName"`
+	CodeSigningConfigArn string `json:"CodeSigningConfigArn,omitzero"`
+	FunctionName         string `json:"FunctionName,omitzero"`
 }
 
 // GetFunctionConcurrencyRequest is the input of one operation.

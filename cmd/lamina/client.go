@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -19,6 +20,7 @@ import (
 type apiClient struct {
 	endpoint string
 	region   string
+	service  string // signing name; lambda when empty
 	key      aws.Credentials
 	http     *http.Client
 }
@@ -47,7 +49,7 @@ func (c *apiClient) do(ctx context.Context, method, path string, in, out any) er
 		return fmt.Errorf("make request: %w", err)
 	}
 	sum := sha256.Sum256(body)
-	if err := v4.NewSigner().SignHTTP(ctx, c.key, req, hex.EncodeToString(sum[:]), "lambda", c.region, time.Now()); err != nil {
+	if err := v4.NewSigner().SignHTTP(ctx, c.key, req, hex.EncodeToString(sum[:]), cmp.Or(c.service, "lambda"), c.region, time.Now()); err != nil {
 		return fmt.Errorf("sign request: %w", err)
 	}
 	resp, err := c.http.Do(req)

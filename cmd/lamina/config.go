@@ -8,8 +8,12 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/objects"
 )
 
 // settings are the flags of every verb that serves. Each has an environment
@@ -26,7 +30,12 @@ type settings struct {
 	Environments    int           `env:"LAMINA_ENVIRONMENTS" default:"100" help:"Execution environments that may exist at once."`
 	Idle            time.Duration `env:"LAMINA_IDLE" default:"10m" help:"How long an idle execution environment is kept."`
 	Parked          int           `env:"LAMINA_PARKED" default:"2" help:"Sandboxes made ahead, so that a cold start is quick."`
+	Limit           []string      `env:"LAMINA_LIMITS" placeholder:"NAME=VALUE" help:"Quota of an account, such as ConcurrentExecutions=200. Repeatable. Names and defaults: ${limits}."`
 	LogLevel        slog.Level    `env:"LAMINA_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
+
+	S3Endpoint        string `env:"LAMINA_S3_ENDPOINT" name:"s3-endpoint" placeholder:"URL" help:"S3 that code and layers are read from, path-style, such as http://127.0.0.1:9000."`
+	S3AccessKeyID     string `env:"LAMINA_S3_ACCESS_KEY_ID" name:"s3-access-key-id" help:"Access key for it; that of the root when absent."`
+	S3SecretAccessKey string `env:"LAMINA_S3_SECRET_ACCESS_KEY" name:"s3-secret-access-key" help:"Secret of that key."`
 }
 
 var twelveDigits = regexp.MustCompile(`^\d{12}$`)
@@ -39,8 +48,19 @@ func (s *settings) Validate() error {
 	if (s.AccessKeyID == "") != (s.SecretAccessKey == "") {
 		return fmt.Errorf("--access-key-id and --secret-access-key: give both or neither")
 	}
+	if (s.S3AccessKeyID == "") != (s.S3SecretAccessKey == "") {
+		return fmt.Errorf("--s3-access-key-id and --s3-secret-access-key: give both or neither")
+	}
+	if s.S3Endpoint != "" {
+		if _, err := objects.ParseEndpoint(s.S3Endpoint); err != nil {
+			return fmt.Errorf("--s3-endpoint: %w", err)
+		}
+	}
 	if _, _, err := net.SplitHostPort(s.Listen); err != nil {
 		return fmt.Errorf("--listen %q: want HOST:PORT", s.Listen)
+	}
+	if _, err := s.limits(); err != nil {
+		return err
 	}
 	for _, r := range s.Runtime {
 		if name, path, ok := strings.Cut(r, "="); !ok || name == "" || !filepath.IsAbs(path) {
@@ -48,6 +68,25 @@ func (s *settings) Validate() error {
 		}
 	}
 	return nil
+}
+
+// limits are the defaults with what the operator set.
+func (s *settings) limits() (lamina.Limits, error) {
+	limits := lamina.DefaultLimits()
+	for _, l := range s.Limit {
+		name, text, _ := strings.Cut(l, "=")
+		value, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return limits, fmt.Errorf("--limit %q: want NAME=VALUE, the value a whole number", l)
+		}
+		if err := limits.Set(name, value); err != nil {
+			return limits, fmt.Errorf("--limit: %w", err)
+		}
+	}
+	if err := limits.Check(); err != nil {
+		return limits, fmt.Errorf("--limit: %w", err)
+	}
+	return limits, nil
 }
 
 // The files of the data directory.
@@ -67,7 +106,7 @@ func (v *configVerb) Run(s streams) error {
 	for field, value := range reflect.ValueOf(v.settings).Fields() {
 		name := field.Tag.Get("env")
 		text := fmt.Sprint(value.Interface())
-		if field.Name == "SecretAccessKey" && text != "" {
+		if strings.HasSuffix(field.Name, "SecretAccessKey") && text != "" {
 			text = "(set)"
 		}
 		source := "flag or default"

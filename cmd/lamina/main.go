@@ -10,10 +10,12 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 
+	"github.com/lamina-run/lamina"
 	"github.com/lamina-run/lamina/runner/sandbox"
 )
 
@@ -26,12 +28,14 @@ const (
 
 // verbs is the command line.
 type verbs struct {
-	Serve   serveVerb   `cmd:"" help:"Serve the Lambda API and run functions."`
-	Demo    demoVerb    `cmd:"" help:"Serve, and show the main job: a layer from a zip to a running function."`
-	Env     envVerb     `cmd:"" help:"Print export lines that point AWS clients at the server."`
-	Doctor  doctorVerb  `cmd:"" help:"Show what this machine offers, and what Lamina will use and enforce."`
-	Config  configVerb  `cmd:"" help:"Show the configuration that serve would use."`
-	Version versionVerb `cmd:"" help:"Show the version."`
+	Serve          serveVerb           `cmd:"" help:"Serve the Lambda API and run functions."`
+	Demo           demoVerb            `cmd:"" help:"Serve, and show the main job: a layer from a zip to a running function."`
+	Env            envVerb             `cmd:"" help:"Print export lines that point AWS clients at the server."`
+	Sign           signVerb            `cmd:"" help:"Sign a zip, for functions and layers that must come from an allowed publisher."`
+	Doctor         doctorVerb          `cmd:"" help:"Show what this machine offers, and what Lamina will use and enforce."`
+	Config         configVerb          `cmd:"" help:"Show the configuration that serve would use."`
+	SigningProfile signingProfileVerbs `cmd:"" help:"Whose signatures the running server recognizes."`
+	Version        versionVerb         `cmd:"" help:"Show the version."`
 }
 
 // streams are where a verb writes: answers to out, words for people to notes.
@@ -73,7 +77,7 @@ func run(args []string, s streams) int {
 		kong.Writers(s.out, s.notes),
 		kong.Exit(func(c int) { code = c }),
 		kong.UsageOnError(),
-		kong.Vars{"data": defaultData()},
+		kong.Vars{"limits": strings.Join(lamina.LimitNames(), ", "), "data": defaultData()},
 	)
 	if err != nil {
 		panic(err) // the struct above is wrong

@@ -19,6 +19,7 @@ import (
 	"github.com/lamina-run/lamina/control"
 	"github.com/lamina-run/lamina/identity"
 	"github.com/lamina-run/lamina/internal/fsx"
+	"github.com/lamina-run/lamina/objects"
 	"github.com/lamina-run/lamina/runner"
 	"github.com/lamina-run/lamina/runner/layer"
 	"github.com/lamina-run/lamina/runner/runtimes"
@@ -51,6 +52,10 @@ const (
 // ctx ends. It is the one place that knows every package. Ready is called with
 // the server's URL when requests can be answered.
 func serve(ctx context.Context, c *settings, s streams, ready func(endpoint string)) (err error) {
+	limits, err := c.limits()
+	if err != nil {
+		return err
+	}
 	log := slog.New(slog.NewTextHandler(s.notes, &slog.HandlerOptions{Level: c.LogLevel}))
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return hint(fmt.Errorf("make the data directory: %w", err), "choose another with --data")
@@ -73,20 +78,20 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 		return hint(fmt.Errorf("open the database: %w", err), "check --database, or the disk of %s", c.Data)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	if _, err := identity.EnsureRoot(ctx, db, identity.RootOptions{
+	root, err := identity.EnsureRoot(ctx, db, identity.RootOptions{
 		AccountID: c.Account, AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, File: c.file(keyFile),
-	}); err != nil {
+	})
+	if err != nil {
 		return fmt.Errorf("make the root key: %w", err)
 	}
 	blobs, err := blob.OpenDisk(c.file("blobs"))
 	if err != nil {
 		return fmt.Errorf("open the archives: %w", err)
 	}
-	links, err := newLinks(ctx, db)
+	links, err := newLinks(ctx, db, time.Duration(limits.LocationMinutes)*time.Minute)
 	if err != nil {
 		return err
 	}
-	limits := lamina.DefaultLimits()
 	layers, err := layer.NewCache(c.file("layers"), layer.BlobsFunc(func(ctx context.Context, d lamina.Digest) (layer.Reader, error) {
 		b, err := blobs.Open(ctx, d)
 		if err != nil {
@@ -104,7 +109,10 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 	}
 	var running stack
 	defer func() { err = errors.Join(err, running.stop()) }()
-	var invoker control.Invoker
+	var invoker interface {
+		control.Invoker
+		control.Provisioner
+	}
 	pool, err := sandbox.NewPool(sandbox.Options{Log: log, Parked: c.Parked})
 	if err == nil {
 		functions := runner.New(runner.Options{
@@ -118,26 +126,35 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 		log.LogAttrs(ctx, slog.LevelWarn, "functions can't run here", slog.Any("err", err))
 		invoker = noInvoker{reason: err}
 	}
-	plane := control.New(control.Options{
-		Store: db, Invoker: invoker, Locations: links, Limits: limits, Log: log, Now: time.Now,
-	})
-	router := wire.NewRouter(wire.Options{Log: log, MaxZip: limits.ZippedUpload, Stage: func(ctx context.Context) (wire.Upload, error) {
+	stage := func(ctx context.Context) (wire.Upload, error) {
 		staged, err := blobs.Stage(ctx)
 		if err != nil {
 			return nil, err
 		}
 		return staged, nil
-	}})
+	}
+	bucket, err := openObjects(c, root)
+	if err != nil {
+		return err
+	}
+	plane := control.New(control.Options{
+		Objects: bucket, Stage: stage,
+		Store: db, Invoker: invoker, Provisioner: invoker, Locations: links, Limits: limits, Log: log, Now: time.Now,
+	})
+	router := wire.NewRouter(wire.Options{Log: log, MaxZip: limits.ZippedUpload, MaxBody: wire.BodyFor(limits.ZippedUpload), MaxPayload: limits.RequestPayload, Stage: stage})
 	plane.Register(router)
 	answering := make(chan struct{})
 	front := server.New(server.Options{
 		Log: log, Verifier: identity.NewVerifier(identity.StoreKeys(db), time.Now), Links: links, Archives: archives{blobs}, Ready: answering,
 		Services: map[string]http.Handler{
 			"lambda": router, "sts": identity.NewSTS(log), "iam": identity.NewIAM(db, log, time.Now),
+			server.SigningService: server.NewInternal(plane, log),
 		},
 	})
 
 	running.start(ctx, "preparation", plane.Run)
+	running.start(ctx, "provisioned concurrency", plane.KeepProvisioned)
+	running.start(ctx, "events", plane.RunEvents)
 	running.start(ctx, "sweeper", func(ctx context.Context) error { return sweep(ctx, db, blobs, layers, log) })
 	running.start(ctx, "listener", func(ctx context.Context) error { return front.Serve(ctx, listener, requestGrace) })
 	if err := fsx.WriteFile(c.file(endpointFile), []byte(endpoint+"\n"), 0o644); err != nil {
@@ -148,9 +165,25 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 	return running.wait(ctx)
 }
 
+// openObjects returns the S3 that archives are read from, nil when there is none.
+func openObjects(c *settings, root identity.Credentials) (control.Objects, error) {
+	if c.S3Endpoint == "" {
+		return nil, nil
+	}
+	o := objects.Options{Endpoint: c.S3Endpoint, AccessKeyID: c.S3AccessKeyID, SecretAccessKey: c.S3SecretAccessKey, Now: time.Now, Proxy: http.ProxyFromEnvironment}
+	if o.AccessKeyID == "" {
+		o.AccessKeyID, o.SecretAccessKey = root.AccessKeyID, root.SecretAccessKey
+	}
+	s3, err := objects.New(o)
+	if err != nil {
+		return nil, hint(fmt.Errorf("open S3: %w", err), "check --s3-endpoint")
+	}
+	return s3, nil
+}
+
 // newLinks makes the signer of download links, with the key that this
 // installation drew at its first start.
-func newLinks(ctx context.Context, db *store.Store) (*server.Links, error) {
+func newLinks(ctx context.Context, db *store.Store, life time.Duration) (*server.Links, error) {
 	var text string
 	err := db.Update(ctx, func(tx *store.Tx) (err error) {
 		text, err = tx.Setting(ctx, "link-key")
@@ -169,7 +202,7 @@ func newLinks(ctx context.Context, db *store.Store) (*server.Links, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the link key: %w", err)
 	}
-	return &server.Links{Key: key, Life: time.Duration(lamina.DefaultLimits().LocationMinutes) * time.Minute, Now: time.Now}, nil
+	return &server.Links{Key: key, Life: life, Now: time.Now}, nil
 }
 
 // archives serves the bytes of download links.
@@ -190,6 +223,12 @@ func (n noInvoker) Invoke(_ context.Context, in lamina.Invocation) (lamina.Resul
 func (noInvoker) Prepare(context.Context, lamina.Version) error { return nil }
 
 func (noInvoker) Retire(lamina.Version) {}
+
+func (noInvoker) Provision(lamina.Version, int64) {}
+
+func (n noInvoker) Provisioned(lamina.Version) lamina.Provisioning {
+	return lamina.Provisioning{Failure: "Functions can't run here: " + n.reason.Error() + "."}
+}
 
 // newRuntimes makes the set of interpreters, which looks for them when they are
 // first wanted.

@@ -34,6 +34,8 @@ type Request struct {
 	// Task and Layers are the extracted archives.
 	Task   string
 	Layers []string
+	// Provisioned says that it starts ahead of invocations.
+	Provisioned bool
 }
 
 // Launch is what a sandbox needs to run a function.
@@ -181,7 +183,11 @@ func environment(r Request) []string {
 	}
 	set("AWS_LAMBDA_LOG_GROUP_NAME", group)
 	set("AWS_LAMBDA_LOG_STREAM_NAME", r.LogStream)
-	set("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
+	if r.Provisioned {
+		set("AWS_LAMBDA_INITIALIZATION_TYPE", "provisioned-concurrency")
+	} else {
+		set("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
+	}
 	api := apiAddress
 	if runtime == "provided.al2" || runtime == "provided" {
 		api = apiLoopback

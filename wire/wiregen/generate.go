@@ -61,6 +61,12 @@ func (g *generator) checkOverrides() {
 			g.fail("override of unknown shape %s", name)
 		}
 	}
+	for name := range absent {
+		holder, member, _ := strings.Cut(name, ".")
+		if s, ok := g.model.Shapes.Of[holder]; !ok || !slices.Contains(s.Required, member) {
+			g.fail("%s is not required", name)
+		}
+	}
 	for name := range statuses {
 		if _, ok := g.model.Operations.Of[name]; !ok {
 			g.fail("status of unknown operation %s", name)
@@ -145,7 +151,7 @@ func (g *generator) structure(name string) {
 		case g.input[name] && g.model.Shapes.Of[m.Shape].Type == "blob":
 			typ = "Upload"
 			tag = fmt.Sprintf(`json:"-" upload:%q`, wire)
-		case required && isScalar(g.model.Shapes.Of[m.Shape].Type):
+		case required && isScalar(g.model.Shapes.Of[m.Shape].Type) && !absent[name+"."+key]:
 			tag = fmt.Sprintf(`json:%q`, wire)
 		default:
 			tag = fmt.Sprintf(`json:"%s,omitzero"`, wire)

@@ -70,6 +70,12 @@ var enums = map[string]enumeration{
 	}},
 }
 
+// absent members: the model requires them and the service leaves them out.
+var absent = map[string]bool{
+	"GetFunctionCodeSigningConfigResponse.CodeSigningConfigArn": true, // recorded: {} without a configuration
+	"GetFunctionCodeSigningConfigResponse.FunctionName":         true,
+}
+
 // statuses that the service answers instead of the model's.
 var statuses = map[string]int{
 	"DeleteFunction": 204, // recorded; the model says 200

@@ -1,0 +1,128 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/identity"
+	"github.com/lamina-run/lamina/wire"
+)
+
+// SigningService is the signing name of requests to Lamina itself.
+const SigningService = "lamina"
+
+// SigningProfiles keeps signing profiles. Its errors are exceptions, or say that
+// something is broken.
+type SigningProfiles interface {
+	AddSigningProfile(ctx context.Context, name string, certificate []byte) (lamina.SigningProfile, error)
+	SigningProfiles(ctx context.Context) ([]lamina.SigningProfile, error)
+	RevokeSigningProfile(ctx context.Context, name string) error
+}
+
+// SigningProfile is one version of a signing profile as the endpoint shows it.
+type SigningProfile struct {
+	Name        string
+	Version     string
+	Arn         string
+	Certificate string // PEM
+	Created     time.Time
+	Revoked     *time.Time `json:",omitzero"`
+}
+
+// NewSigningProfile is the body of a request that adds one.
+type NewSigningProfile struct {
+	Certificate string // PEM
+}
+
+// certificateBytes is more than any certificate with its issuers has.
+const certificateBytes = 256 << 10
+
+// NewInternal serves what lamina's own verbs ask of a running server, of
+// requests that the account's root signed for the service "lamina":
+//
+//	GET  /_lamina/signing-profiles
+//	PUT  /_lamina/signing-profiles/{name}         NewSigningProfile
+//	POST /_lamina/signing-profiles/{name}/revoke
+func NewInternal(profiles SigningProfiles, log *slog.Logger) http.Handler {
+	mux := http.NewServeMux()
+	handle := func(pattern string, answer func(*http.Request) (any, error)) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, req *http.Request) {
+			out, err := answerRoot(req, answer)
+			if err != nil {
+				writeInternalError(w, req, log, err)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(out) // the client is gone
+		})
+	}
+	handle("GET /_lamina/signing-profiles", func(req *http.Request) (any, error) {
+		all, err := profiles.SigningProfiles(req.Context())
+		out := make([]SigningProfile, 0, len(all))
+		for _, p := range all {
+			out = append(out, signingProfile(p))
+		}
+		return map[string]any{"SigningProfiles": out}, err
+	})
+	handle("PUT /_lamina/signing-profiles/{name}", func(req *http.Request) (any, error) {
+		body, err := io.ReadAll(http.MaxBytesReader(nil, req.Body, certificateBytes))
+		if _, large := errors.AsType[*http.MaxBytesError](err); large {
+			return nil, wire.RequestEntityTooLarge.Errorf("Request must be smaller than %d bytes", certificateBytes)
+		}
+		if err != nil {
+			return nil, err // the signature was wrong, or the client is gone
+		}
+		var in NewSigningProfile
+		if err := json.Unmarshal(body, &in); err != nil {
+			return nil, wire.Serialization.Errorf("The body is no JSON of a signing profile: %v", err)
+		}
+		p, err := profiles.AddSigningProfile(req.Context(), req.PathValue("name"), []byte(in.Certificate))
+		return signingProfile(p), err
+	})
+	handle("POST /_lamina/signing-profiles/{name}/revoke", func(req *http.Request) (any, error) {
+		return struct{}{}, profiles.RevokeSigningProfile(req.Context(), req.PathValue("name"))
+	})
+	handle("/", func(req *http.Request) (any, error) {
+		return nil, wire.UnknownOperation.Errorf("Lamina has no %s %s.", req.Method, req.URL.Path)
+	})
+	return mux
+}
+
+// answerRoot answers the account's root and nobody else: whose signature counts
+// is not for those to say whose code is checked.
+func answerRoot(req *http.Request, answer func(*http.Request) (any, error)) (any, error) {
+	c, ok := identity.CallerOf(req.Context())
+	if !ok || !strings.HasSuffix(c.ARN, ":root") {
+		return nil, wire.AccessDenied.Errorf("User: %s is not authorized to perform this operation: it is for the account's root.", c.ARN)
+	}
+	return answer(req)
+}
+
+func signingProfile(p lamina.SigningProfile) SigningProfile {
+	out := SigningProfile{
+		Name: p.Name, Version: p.Version, Arn: p.ARN(), Created: p.Created,
+		Certificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.Certificate})),
+	}
+	if !p.Revoked.IsZero() {
+		out.Revoked = &p.Revoked
+	}
+	return out
+}
+
+func writeInternalError(w http.ResponseWriter, req *http.Request, log *slog.Logger, err error) {
+	ex, ok := errors.AsType[*wire.Exception](err)
+	if !ok {
+		id := wire.RequestID(req.Context())
+		log.LogAttrs(req.Context(), slog.LevelError, "request failed", slog.String("request_id", id), slog.String("path", req.URL.Path), slog.Any("err", err))
+		ex = wire.Service.Errorf("Internal error; see the server's log for request %s.", id)
+	}
+	wire.WriteException(w, ex)
+}
