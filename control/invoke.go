@@ -176,24 +176,13 @@ func (p *Plane) invocable(ctx context.Context, ref reference) (runnable, error) 
 
 // drawn reads the version that the reference means for this one invocation.
 func (p *Plane) drawn(ctx context.Context, ref reference) (runnable, error) {
-	var out runnable
-	err := p.store.View(ctx, func(tx *store.Tx) error {
-		f, err := tx.Function(ctx, ref.FunctionID)
-		if err != nil {
-			return err
+	commits, alone := p.store.Commits()
+	if alone {
+		if v, ok := p.recent.find(commits, ref); ok {
+			return v, nil
 		}
-		out.reserved = f.ReservedConcurrency
-		if _, isNumber := lamina.ParseNumber(ref.Qualifier); ref.Qualifier == "" || ref.Qualifier == lamina.Latest || isNumber {
-			out.Version, err = version(ctx, tx, ref)
-			return err
-		}
-		alias, err := tx.Alias(ctx, ref.FunctionID, ref.Qualifier)
-		if err != nil {
-			return err
-		}
-		out.Version, err = targetOf(ctx, tx, ref.FunctionID, alias.Pick(rand.Float64()))
-		return err
-	})
+	}
+	v, weighted, err := p.readRunnable(ctx, ref)
 	if missing(err) {
 		qualifier := ref.Qualifier
 		if qualifier == "" {
@@ -204,5 +193,32 @@ func (p *Plane) drawn(ctx context.Context, ref reference) (runnable, error) {
 	if err != nil {
 		return runnable{}, fmt.Errorf("read function %s: %w", ref.arn(), err)
 	}
-	return out, nil
+	if alone && !weighted {
+		p.recent.keep(commits, ref, v)
+	}
+	return v, nil
+}
+
+// readRunnable is drawn from the store. Weighted says that another invocation
+// may run another version.
+func (p *Plane) readRunnable(ctx context.Context, ref reference) (v runnable, weighted bool, err error) {
+	err = p.store.View(ctx, func(tx *store.Tx) error {
+		f, err := tx.Function(ctx, ref.FunctionID)
+		if err != nil {
+			return err
+		}
+		v.reserved = f.ReservedConcurrency
+		if _, isNumber := lamina.ParseNumber(ref.Qualifier); ref.Qualifier == "" || ref.Qualifier == lamina.Latest || isNumber {
+			v.Version, err = version(ctx, tx, ref)
+			return err
+		}
+		alias, err := tx.Alias(ctx, ref.FunctionID, ref.Qualifier)
+		if err != nil {
+			return err
+		}
+		weighted = len(alias.Weights) > 0
+		v.Version, err = targetOf(ctx, tx, ref.FunctionID, alias.Pick(rand.Float64()))
+		return err
+	})
+	return v, weighted, err
 }
