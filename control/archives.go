@@ -52,6 +52,9 @@ func (p *Plane) refusal(e *lamina.ArchiveError) error {
 
 // admit refuses bytes that would exceed the account's code storage.
 func (p *Plane) admit(ctx context.Context, tx *store.Tx, in lamina.Scope, size int64) error {
+	if err := tx.LockUsage(ctx, in); err != nil { // so that two uploads can't both take the last bytes
+		return err
+	}
 	used, _, err := tx.CodeUsage(ctx, in)
 	if err != nil {
 		return err

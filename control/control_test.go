@@ -33,6 +33,7 @@ func (upload) Keep(context.Context) error { return nil }
 func (upload) Discard() error             { return nil }
 func (u upload) Sum() (sum [32]byte)      { return sha256.Sum256(u.bytes()) }
 func (u upload) bytes() []byte            { b := make([]byte, u.Size()); _, _ = u.ReadAt(b, 0); return b }
+
 func zipOf(t *testing.T, body string) upload {
 	return upload{bytes.NewReader(testkit.Zip(t, testkit.File{Name: "app.py", Body: body}))}
 }

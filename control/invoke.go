@@ -201,27 +201,13 @@ func (p *Plane) invocable(ctx context.Context, ref reference) (runnable, error) 
 
 // drawn reads the version that the reference means for this one invocation.
 func (p *Plane) drawn(ctx context.Context, ref reference) (runnable, error) {
-	var out runnable
-	err := p.store.View(ctx, func(tx *store.Tx) error {
-		f, err := tx.Function(ctx, ref.FunctionID)
-		if err != nil {
-			return err
+	commits, alone := p.store.Commits()
+	if alone {
+		if v, ok := p.recent.find(commits, ref); ok {
+			return v, nil
 		}
-		out.function = f
-		if _, isNumber := lamina.ParseNumber(ref.Qualifier); ref.Qualifier == "" || ref.Qualifier == lamina.Latest || isNumber {
-			out.Version, err = version(ctx, tx, ref)
-		} else {
-			var alias lamina.Alias
-			if alias, err = tx.Alias(ctx, ref.FunctionID, ref.Qualifier); err != nil {
-				return err
-			}
-			out.Version, err = targetOf(ctx, tx, ref.FunctionID, alias.Pick(rand.Float64()))
-		}
-		if err == nil && f.ProvisionedConcurrency > 0 {
-			out.provisioned, err = provisionedShare(ctx, tx, out.Version)
-		}
-		return err
-	})
+	}
+	v, weighted, err := p.readRunnable(ctx, ref)
 	if missing(err) {
 		qualifier := ref.Qualifier
 		if qualifier == "" {
@@ -232,5 +218,35 @@ func (p *Plane) drawn(ctx context.Context, ref reference) (runnable, error) {
 	if err != nil {
 		return runnable{}, fmt.Errorf("read function %s: %w", ref.arn(), err)
 	}
-	return out, nil
+	if alone && !weighted {
+		p.recent.keep(commits, ref, v)
+	}
+	return v, nil
+}
+
+// readRunnable is drawn from the store. Weighted says that another invocation
+// may run another version.
+func (p *Plane) readRunnable(ctx context.Context, ref reference) (v runnable, weighted bool, err error) {
+	err = p.store.View(ctx, func(tx *store.Tx) error {
+		f, err := tx.Function(ctx, ref.FunctionID)
+		if err != nil {
+			return err
+		}
+		v.function = f
+		if _, isNumber := lamina.ParseNumber(ref.Qualifier); ref.Qualifier == "" || ref.Qualifier == lamina.Latest || isNumber {
+			v.Version, err = version(ctx, tx, ref)
+		} else {
+			var alias lamina.Alias
+			if alias, err = tx.Alias(ctx, ref.FunctionID, ref.Qualifier); err != nil {
+				return err
+			}
+			weighted = len(alias.Weights) > 0
+			v.Version, err = targetOf(ctx, tx, ref.FunctionID, alias.Pick(rand.Float64()))
+		}
+		if err == nil && f.ProvisionedConcurrency > 0 {
+			v.provisioned, err = provisionedShare(ctx, tx, v.Version)
+		}
+		return err
+	})
+	return v, weighted, err
 }

@@ -78,11 +78,11 @@ func (p *Plane) PublishLayerVersion(ctx context.Context, in *wire.PublishLayerVe
 		Created: p.now(), Signature: signature,
 	}
 	err = p.store.Update(ctx, func(tx *store.Tx) error {
-		if err := p.admit(ctx, tx, id.Scope, v.CodeSize); err != nil {
-			return err
-		}
 		var err error
 		if v.Number, err = tx.NextLayerNumber(ctx, id); err != nil {
+			return err
+		}
+		if err := p.admit(ctx, tx, id.Scope, v.CodeSize); err != nil {
 			return err
 		}
 		return tx.InsertLayerVersion(ctx, v)

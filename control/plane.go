@@ -74,6 +74,7 @@ type Plane struct {
 	now         func() time.Time
 	wake        chan struct{} // whoever leaves a version pending sends without blocking; Run receives; never closed
 	settled     settling
+	recent      recent
 	concurrency inFlight
 	mappings    alarm // of runMappings
 

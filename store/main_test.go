@@ -1,6 +1,7 @@
 package store
 
 import (
+	"crypto/rand"
 	"database/sql"
 	"fmt"
 	"net/url"
@@ -12,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
 	"github.com/lamina-run/lamina"
@@ -60,7 +60,7 @@ func postgresOptions(t testing.TB) Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := "lamina_" + strings.ReplaceAll(uuid.NewString(), "-", "")
+	name := "lamina_" + strings.ToLower(rand.Text())
 	onServer(t, "CREATE DATABASE "+name)
 	t.Cleanup(func() { onServer(t, "DROP DATABASE "+name+" WITH (FORCE)") })
 	server.Path = "/" + name

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,8 +21,10 @@ type Options struct {
 
 // Store is the metadata of one server. It is safe for concurrent use.
 type Store struct {
-	log *slog.Logger
-	db  database
+	log     *slog.Logger
+	db      database
+	alone   bool          // no other process writes to the database
+	commits atomic.Uint64 // of Update, also those whose outcome is unknown
 }
 
 // database is what differs between the dialects. Both hand out sessions: a
@@ -67,6 +70,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		s.db, err = openPostgres(ctx, o.URL)
 	} else {
 		s.db, err = openSQLite(ctx, o.Path)
+		s.alone = true
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
@@ -110,6 +114,11 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 	}
 }
 
+// Commits counts the Updates that ended before the call. What a View read stays
+// true until the count changes, if alone; otherwise another process may have
+// written meanwhile, and nothing can be remembered.
+func (s *Store) Commits() (n uint64, alone bool) { return s.commits.Load(), s.alone }
+
 func pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -148,6 +157,11 @@ func (s *Store) run(ctx context.Context, m mode, fn func(*Tx) error) error {
 			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
 		return err
+	}
+	if m == write {
+		// Whatever the answer says: before Update returns, what was remembered
+		// is old.
+		defer s.commits.Add(1)
 	}
 	if err := tx.exec(ending, "COMMIT"); err != nil {
 		broken = tx.exec(ending, "ROLLBACK") != nil

@@ -226,7 +226,9 @@ func FuzzDocument(f *testing.F) {
 	offerAll(r)
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, target := range []struct{ method, url string }{
-			{"POST", "/2015-03-31/functions"}, {"POST", "/2015-03-31/event-source-mappings"}, {"PUT", "/2015-03-31/functions/f/aliases/a"},
+			{"POST", "/2015-03-31/functions"},
+			{"POST", "/2015-03-31/event-source-mappings"},
+			{"PUT", "/2015-03-31/functions/f/aliases/a"},
 			{"POST", "/2025-12-01/durable-executions/x/checkpoint"},
 		} {
 			w := do(r, httptest.NewRequest(target.method, target.url, strings.NewReader(text)))

@@ -46,12 +46,14 @@ func TestEncode(t *testing.T) {
 		{
 			"an invocation", answerOf[InvocationRequest](t, "Invoke", "POST", invocations,
 				&InvocationResponse{StatusCode: ptr(int64(200)), Payload: []byte("\"<ok>\""), ExecutedVersion: ptr("$LATEST")}),
-			200, `"<ok>"`, map[string]string{"X-Amz-Executed-Version": "$LATEST", "X-Amz-Function-Error": "", "Content-Type": "application/json"},
+			200, `"<ok>"`,
+			map[string]string{"X-Amz-Executed-Version": "$LATEST", "X-Amz-Function-Error": "", "Content-Type": "application/json"},
 		},
 		{
 			"a function's error", answerOf[InvocationRequest](t, "Invoke", "POST", invocations,
 				&InvocationResponse{FunctionError: ptr("Unhandled"), Payload: []byte("{}")}),
-			200, `{}`, map[string]string{"X-Amz-Function-Error": "Unhandled"},
+			200, `{}`,
+			map[string]string{"X-Amz-Function-Error": "Unhandled"},
 		},
 		{"an event", answerOf[InvocationRequest](t, "Invoke", "POST", invocations, &InvocationResponse{StatusCode: ptr(int64(202))}), 202, ``, map[string]string{"Content-Length": "0"}},
 		{"a dry run", answerOf[InvocationRequest](t, "Invoke", "POST", invocations, &InvocationResponse{StatusCode: ptr(int64(204))}), 204, ``, nil},

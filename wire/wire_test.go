@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -62,10 +63,15 @@ func (u *memoryUpload) Keep(context.Context) error { u.kept = true; return nil }
 func (u *memoryUpload) Discard() error { u.discarded++; return nil }
 
 // stager opens memory uploads and remembers them.
-type stager struct{ uploads []*memoryUpload }
+type stager struct {
+	mu      sync.Mutex
+	uploads []*memoryUpload
+}
 
 func (s *stager) stage(context.Context) (Upload, error) {
 	u := &memoryUpload{}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.uploads = append(s.uploads, u)
 	return u, nil
 }

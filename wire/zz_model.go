@@ -254,8 +254,7 @@ type ContextOptions struct {
 }
 
 // ContextStartedDetails as the service model has it.
-type ContextStartedDetails struct {
-}
+type ContextStartedDetails struct{}
 
 // ContextSucceededDetails as the service model has it.
 type ContextSucceededDetails struct {
@@ -420,8 +419,7 @@ type DeleteCodeSigningConfigRequest struct {
 }
 
 // DeleteCodeSigningConfigResponse as the service model has it.
-type DeleteCodeSigningConfigResponse struct {
-}
+type DeleteCodeSigningConfigResponse struct{}
 
 // DeleteEventSourceMappingRequest is the input of one operation.
 type DeleteEventSourceMappingRequest struct {
@@ -781,8 +779,7 @@ type FunctionVersionsByCapacityProviderListItem struct {
 }
 
 // GetAccountSettingsRequest is the input of one operation.
-type GetAccountSettingsRequest struct {
-}
+type GetAccountSettingsRequest struct{}
 
 // GetAccountSettingsResponse as the service model has it.
 type GetAccountSettingsResponse struct {
@@ -1636,8 +1633,7 @@ type SendDurableExecutionCallbackFailureRequest struct {
 }
 
 // SendDurableExecutionCallbackFailureResponse as the service model has it.
-type SendDurableExecutionCallbackFailureResponse struct {
-}
+type SendDurableExecutionCallbackFailureResponse struct{}
 
 // SendDurableExecutionCallbackHeartbeatRequest is the input of one operation.
 type SendDurableExecutionCallbackHeartbeatRequest struct {
@@ -1645,8 +1641,7 @@ type SendDurableExecutionCallbackHeartbeatRequest struct {
 }
 
 // SendDurableExecutionCallbackHeartbeatResponse as the service model has it.
-type SendDurableExecutionCallbackHeartbeatResponse struct {
-}
+type SendDurableExecutionCallbackHeartbeatResponse struct{}
 
 // SendDurableExecutionCallbackSuccessRequest is the input of one operation.
 type SendDurableExecutionCallbackSuccessRequest struct {
@@ -1655,8 +1650,7 @@ type SendDurableExecutionCallbackSuccessRequest struct {
 }
 
 // SendDurableExecutionCallbackSuccessResponse as the service model has it.
-type SendDurableExecutionCallbackSuccessResponse struct {
-}
+type SendDurableExecutionCallbackSuccessResponse struct{}
 
 // SnapStart as the service model has it.
 type SnapStart struct {
@@ -1695,8 +1689,7 @@ type StepOptions struct {
 }
 
 // StepStartedDetails as the service model has it.
-type StepStartedDetails struct {
-}
+type StepStartedDetails struct{}
 
 // StepSucceededDetails as the service model has it.
 type StepSucceededDetails struct {

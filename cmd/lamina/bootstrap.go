@@ -15,13 +15,12 @@ import (
 // bootstrap. It answers each event with the greeting that the layer's file and
 // the function's file make together. It returns the exit code.
 func demoBootstrap() int {
-	if err := serveGreetings("http://" + os.Getenv("AWS_LAMBDA_RUNTIME_API") + "/2018-06-01/runtime/invocation/"); err != nil {
-		fmt.Fprintf(os.Stderr, "bootstrap: %v\n", err)
-		return exitError
-	}
-	return exitOK
+	err := serveGreetings("http://" + os.Getenv("AWS_LAMBDA_RUNTIME_API") + "/2018-06-01/runtime/invocation/")
+	fmt.Fprintf(os.Stderr, "bootstrap: %v\n", err)
+	return exitError
 }
 
+// serveGreetings returns only when it can't go on.
 func serveGreetings(api string) error {
 	greeting, err := os.ReadFile("/opt/greeting.txt")
 	if err != nil {

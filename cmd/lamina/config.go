@@ -6,11 +6,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/alecthomas/kong"
 
 	"github.com/lamina-run/lamina"
 	"github.com/lamina-run/lamina/objects"
@@ -102,18 +104,26 @@ type configVerb struct {
 }
 
 // Run prints each setting, its value and where the value came from.
-func (v *configVerb) Run(s streams) error {
-	for field, value := range reflect.ValueOf(v.settings).Fields() {
-		name := field.Tag.Get("env")
-		text := fmt.Sprint(value.Interface())
-		if strings.HasSuffix(field.Name, "SecretAccessKey") && text != "" {
+func (v *configVerb) Run(s streams, parsed *kong.Context) error {
+	given := map[string]bool{}
+	for _, p := range parsed.Path {
+		if p.Flag != nil {
+			given[p.Flag.Name] = true
+		}
+	}
+	for _, flag := range parsed.Selected().Flags {
+		text := fmt.Sprint(parsed.FlagValue(flag))
+		if strings.HasSuffix(flag.Name, "secret-access-key") && text != "" {
 			text = "(set)"
 		}
-		source := "flag or default"
-		if os.Getenv(name) != "" {
-			source = name + ", unless a flag says otherwise"
+		source := "default"
+		switch name := strings.Join(flag.Envs, ", "); {
+		case given[flag.Name]:
+			source = "flag --" + flag.Name
+		case slices.ContainsFunc(flag.Envs, func(e string) bool { return os.Getenv(e) != "" }):
+			source = "environment " + name
 		}
-		fmt.Fprintf(s.out, "%-16s %-40s %s\n", strings.ToLower(field.Name), text, source)
+		fmt.Fprintf(s.out, "%-20s %-40s %s\n", flag.Name, text, source)
 	}
 	return nil
 }

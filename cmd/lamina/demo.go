@@ -26,6 +26,9 @@ type demoVerb struct {
 
 // Run serves as lamina serve does and sends the server the main job.
 func (v *demoVerb) Run(ctx context.Context, s streams) error {
+	if v.LogLevel == slog.LevelInfo {
+		v.LogLevel = slog.LevelWarn // the story is the log
+	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	up := make(chan string, 1) // serve sends the endpoint once
@@ -121,7 +124,7 @@ func (v *demoVerb) show(ctx context.Context, s streams, endpoint string) error {
 	}
 	say(`  eval "$(%s env --data %s)"`, self, shellQuote(v.Data))
 	say(`  aws lambda list-layers`)
-	say(`  aws lambda invoke --function-name lamina-hello:live --payload '{"Name":"you"}' --cli-binary-format raw-in-base64-out /dev/stdout`)
+	say(`  echo '{"Name":"you"}' > event.json && aws lambda invoke --function-name lamina-hello:live --payload fileb://event.json /dev/stdout`)
 	return nil
 }
 

@@ -41,7 +41,6 @@ type initProcess struct {
 	changed *sync.Cond // idle changed
 	idle    bool       // the last wait found no child
 	runtime int        // PID of the runtime process; 0 when none
-	buf     []byte     // for outgoing messages
 }
 
 func runInit() error {

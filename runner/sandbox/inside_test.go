@@ -158,6 +158,7 @@ func look() {
 	old := syscall.Umask(0)
 	fmt.Printf("umask %o\n", old)
 	limits, err := os.ReadFile("/proc/self/limits")
+	fmt.Println("limits", code(err))
 	for l := range strings.Lines(string(limits)) {
 		for _, n := range []string{"Max open files", "Max processes", "Max locked memory", "Max stack size", "Max core file size"} {
 			if rest, ok := strings.CutPrefix(l, n); ok {

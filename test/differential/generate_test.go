@@ -125,8 +125,8 @@ func (g *generator) request(name string) request {
 				payload = g.payload(at.Shape, value)
 			case at.Location == "uri":
 				text := fmt.Sprint(value)
-				if text == "" {
-					text = "-"
+				if text == "" || text == "." || text == ".." {
+					text = "-" // another path, which signers clean in different ways
 				}
 				path = strings.ReplaceAll(path, "{"+wire+"}", url.PathEscape(text))
 				path = strings.ReplaceAll(path, "{"+wire+"+}", url.PathEscape(text))

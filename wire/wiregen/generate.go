@@ -125,6 +125,10 @@ func (g *generator) structure(name string) {
 	} else {
 		g.printf("// %s as the service model has it.\n", goName(name))
 	}
+	if len(s.Members.Keys) == 0 {
+		g.printf("type %s struct{}\n\n", goName(name))
+		return
+	}
 	g.printf("type %s struct {\n", goName(name))
 	for _, key := range s.Members.Keys {
 		m := s.Members.Of[key]

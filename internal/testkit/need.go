@@ -1,0 +1,148 @@
+package testkit
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Must names the environment variable that lists probes, separated by commas,
+// which may not be missing: [Need] fails the test instead of skipping it. The
+// word all stands for every probe. CI sets it, so that nothing skips unseen.
+const Must = "LAMINA_TEST_MUST"
+
+// A Probe looks for one thing that a test needs from the machine.
+type Probe struct {
+	Name string
+	// Missing says in half a sentence what is lacking, or returns "".
+	Missing func() string
+}
+
+var (
+	// Sandbox needs what running a function needs from the kernel.
+	Sandbox = Probe{"sandbox", missingSandbox}
+	// Overlay needs the overlay file system.
+	Overlay = Probe{"overlay", missingOverlay}
+	// Root needs to be root.
+	Root = Probe{"root", func() string {
+		if os.Geteuid() != 0 {
+			return "not root"
+		}
+		return ""
+	}}
+	// Postgres needs the URL of a PostgreSQL in LAMINA_TEST_POSTGRES.
+	Postgres = Probe{"postgres", func() string {
+		if os.Getenv("LAMINA_TEST_POSTGRES") == "" {
+			return "LAMINA_TEST_POSTGRES is not set; .ci/with-postgres sets it"
+		}
+		return ""
+	}}
+	// Python needs an interpreter of a version that Lambda offers.
+	Python = Probe{"python", missingTool("python3")}
+	// Node needs Node.js.
+	Node = Probe{"nodejs", missingTool("node")}
+	// Terraform needs the command and a mirror of the AWS provider.
+	Terraform = Probe{"terraform", func() string {
+		if missing := missingTool("terraform")(); missing != "" {
+			return missing
+		}
+		if TerraformMirror() == "" {
+			return "no mirror of the AWS provider; set TF_PLUGINS to one"
+		}
+		return ""
+	}}
+	// AWSCLI needs the aws command in .venv or in PATH.
+	AWSCLI = Probe{"awscli", missingVenv("aws")}
+	// Boto needs a Python that can import boto3, in .venv or in PATH.
+	Boto = Probe{"botocore", func() string {
+		python := Tool("python3")
+		if python == "" {
+			return "no python3; run .ci/setup"
+		}
+		if err := exec.Command(python, "-c", "import boto3").Run(); err != nil {
+			return python + " has no boto3; run .ci/setup"
+		}
+		return ""
+	}}
+)
+
+// Need skips the test when a probe finds something missing, and fails it when
+// the probe is listed in [Must].
+func Need(t testing.TB, probes ...Probe) {
+	t.Helper()
+	must := strings.Split(os.Getenv(Must), ",")
+	for _, p := range probes {
+		missing := p.Missing()
+		if missing == "" {
+			continue
+		}
+		if slices.Contains(must, p.Name) || slices.Contains(must, "all") {
+			t.Fatalf("%s is required (%s=%s): %s", p.Name, Must, os.Getenv(Must), missing)
+		}
+		t.Skipf("needs %s: %s", p.Name, missing)
+	}
+}
+
+// Tool returns the path of a command, of .venv when it is there, else of PATH,
+// else "".
+func Tool(name string) string {
+	if path := filepath.Join(Repository(), ".venv", "bin", name); isFile(path) {
+		return path
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return ""
+	}
+	return path
+}
+
+// TerraformMirror returns a directory that holds registry.terraform.io/hashicorp/aws,
+// or "". TF_PLUGINS names it; else the usual places are tried.
+func TerraformMirror() string {
+	home, _ := os.UserHomeDir() // without a home there is no plugin directory in it
+	for _, dir := range []string{
+		os.Getenv("TF_PLUGINS"), "/opt/tf-plugins", "/usr/local/share/terraform/plugins", "/usr/share/terraform/plugins",
+		filepath.Join(home, ".terraform.d", "plugins"),
+	} {
+		if dir == "" {
+			continue
+		}
+		if info, err := os.Stat(filepath.Join(dir, "registry.terraform.io", "hashicorp", "aws")); err == nil && info.IsDir() {
+			return dir
+		}
+	}
+	return ""
+}
+
+// Repository returns the root of the source tree.
+func Repository() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
+}
+
+func missingTool(name string) func() string {
+	return func() string {
+		if _, err := exec.LookPath(name); err != nil {
+			return "no " + name + " in PATH"
+		}
+		return ""
+	}
+}
+
+func missingVenv(name string) func() string {
+	return func() string {
+		if Tool(name) == "" {
+			return "no " + name + "; run .ci/setup"
+		}
+		return ""
+	}
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}

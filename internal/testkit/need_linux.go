@@ -1,0 +1,42 @@
+package testkit
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+)
+
+// missingSandbox starts a process in namespaces of its own, as every function is.
+func missingSandbox() string {
+	if missing := missingOverlay(); missing != "" {
+		return missing
+	}
+	attr := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS}
+	if os.Geteuid() != 0 {
+		attr.Cloneflags |= syscall.CLONE_NEWUSER
+		attr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}}
+		attr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
+	}
+	cmd := exec.Command("true")
+	cmd.SysProcAttr = attr
+	if err := cmd.Run(); err != nil {
+		return "no namespaces here: " + err.Error()
+	}
+	return ""
+}
+
+func missingOverlay() string {
+	list, err := os.ReadFile("/proc/filesystems")
+	if err != nil {
+		return err.Error()
+	}
+	if strings.Contains(string(list), "\toverlay\n") {
+		return ""
+	}
+	// The list has loaded modules only; a mount would load it.
+	if err := exec.Command("modprobe", "overlay").Run(); err != nil {
+		return "no overlay file system in this kernel"
+	}
+	return ""
+}

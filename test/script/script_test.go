@@ -1,0 +1,64 @@
+// Package script runs the command line as people type it: each .txtar file in
+// this folder is one story, in the language of testscript.
+package script
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/lamina-run/lamina/internal/testkit"
+)
+
+// TestScripts gives the scripts the built lamina in PATH, $ADDR (a free address),
+// and the command healthy URL, which waits for a server.
+func TestScripts(t *testing.T) {
+	bin := filepath.Dir(testkit.Binary(t))
+	testscript.Run(t, testscript.Params{
+		Dir:                 ".",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+			env.Setenv("ADDR", testkit.FreeAddress(t))
+			env.Setenv("LAMINA", filepath.Join(bin, "lamina"))
+			env.Setenv("HOME", env.WorkDir)
+			// Interpreters that a version manager keeps per user stay findable.
+			env.Setenv("PYENV_ROOT", os.Getenv("PYENV_ROOT"))
+			return nil
+		},
+		Condition: func(cond string) (bool, error) {
+			switch cond {
+			case "sandbox":
+				return testkit.Sandbox.Missing() == "", nil
+			case "root":
+				return testkit.Root.Missing() == "", nil
+			}
+			return false, nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"healthy": healthy,
+		},
+	})
+}
+
+func healthy(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: healthy URL")
+	}
+	err := testkit.Healthy(args[0])
+	if neg {
+		if err == nil {
+			ts.Fatalf("%s is healthy", args[0])
+		}
+		return
+	}
+	for deadline := time.Now().Add(30 * time.Second); err != nil; err = testkit.Healthy(args[0]) {
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s is not healthy: %v", args[0], err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
