@@ -209,7 +209,7 @@ func (p *Plane) apply(ctx context.Context, tx *store.Tx, id lamina.FunctionID, c
 }
 
 // mergedVPC keeps what a request does not name. Empty lists take a function out
-// of its VPC and stay as an empty shell (docs/quirks.md#vpc-shell).
+// of its VPC and stay as an empty shell (docs/quirks.md#absent-or-empty).
 func mergedVPC(have *lamina.VPC, asked wire.VpcConfig) *lamina.VPC {
 	out := lamina.VPC{SubnetIDs: []string{}, SecurityGroupIDs: []string{}}
 	if have != nil {

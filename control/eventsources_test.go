@@ -3,6 +3,7 @@ package control_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -11,7 +12,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/lamina-run/lamina"
 	"github.com/lamina-run/lamina/control"
+	"github.com/lamina-run/lamina/identity"
+	"github.com/lamina-run/lamina/store"
 	"github.com/lamina-run/lamina/wire"
 )
 
@@ -48,6 +52,24 @@ func createMapping(t *testing.T, p *control.Plane, ctx context.Context, in *wire
 		t.Fatalf("CreateEventSourceMapping: %v", err)
 	}
 	return out
+}
+
+// stillPlane is a plane that does nothing by itself: what is under way stays so.
+func stillPlane(t *testing.T, path string) (*control.Plane, context.Context) {
+	t.Helper()
+	db, err := store.Open(t.Context(), store.Options{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	p := control.New(control.Options{
+		Store: db, Invoker: &fakeInvoker{}, Locations: noLocations{}, Limits: lamina.DefaultLimits(), Log: slog.New(slog.DiscardHandler), Now: time.Now,
+	})
+	return p, identity.WithCaller(t.Context(), identity.Caller{Account: "000000000000", Region: "eu-west-1", ARN: "arn:aws:iam::000000000000:root"})
 }
 
 // rested waits until nothing is under way for a mapping. Nil is one that is gone.
@@ -141,7 +163,9 @@ func TestEventSourceMappingRefusals(t *testing.T) {
 	create(t, p, ctx, "fn")
 	type request = wire.CreateEventSourceMappingRequest
 	filter := func(pattern *string) func(*request) {
-		return func(in *request) { in.FilterCriteria = &wire.FilterCriteria{Filters: []wire.Filter{{Pattern: pattern}}} }
+		return func(in *request) {
+			in.FilterCriteria = &wire.FilterCriteria{Filters: []wire.Filter{{Pattern: pattern}}}
+		}
 	}
 	at := func(position string) func(*request) { return func(in *request) { in.StartingPosition = &position } }
 	absent := func(in *request) { in.FunctionName = "absent" }
@@ -153,31 +177,33 @@ func TestEventSourceMappingRefusals(t *testing.T) {
 		in   *request
 		want string
 	}{
-		"no source":                         {mapping("", absent, func(in *request) { in.EventSourceArn = nil }), "Unrecognized event source."},
-		"a source that is none":             {mapping("arn:aws:s3:::bucket"), "Unrecognized event source."},
-		"no function":                       {mapping(queue, absent), "Function does not exist"},
-		"no version":                        {mapping(queue, func(in *request) { in.FunctionName = "fn:7" }), "Function does not exist"},
-		"no alias":                          {mapping(queue, func(in *request) { in.FunctionName = "fn:live" }), "Function does not exist"},
-		"success destination comes first":   {mapping("", absent, func(in *request) { in.DestinationConfig = &wire.DestinationConfig{OnSuccess: &wire.OnSuccess{}} }), unsupported("DestinationConfig")},
-		"failure destination of a queue":    {mapping(queue, func(in *request) { in.DestinationConfig = &wire.DestinationConfig{OnFailure: &wire.OnFailure{Destination: ptr(fifo)}} }), unsupported("DestinationConfig")},
-		"parallel queue":                    {mapping(queue, func(in *request) { in.ParallelizationFactor = ptr[int64](2) }), unsupported("ParallelizationFactor")},
-		"topics of a queue":                 {mapping(queue, func(in *request) { in.Topics = []string{"t"} }), unsupported("Topics")},
-		"position in a queue":               {mapping(queue, at("LATEST")), "StartingPosition is not valid for SQS event sources."},
-		"no position in a stream":           {mapping(stream), "1 validation error detected: Value null at 'startingPosition' failed to satisfy constraint: Member must not be null."},
-		"timestamp in a table's stream":     {mapping(table, at("AT_TIMESTAMP")), "Unsupported starting position for arn type: " + table},
-		"timestamp without one":             {mapping(stream, at("AT_TIMESTAMP")), "Required 'startingPositionTimestamp' parameter is missing."},
-		"large batch without window":        {mapping(queue, func(in *request) { in.BatchSize = ptr[int64](11) }), "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10"},
-		"window of a FIFO queue":            {mapping(fifo, func(in *request) { in.MaximumBatchingWindowInSeconds = ptr[int64](1) }), unsupported("MaximumBatchingWindowInSeconds")},
-		"self-managed without access":       {mapping("", selfManaged, func(in *request) { in.SourceAccessConfigurations = nil }), "Required 'sourceAccessConfigurations' parameter is missing."},
-		"self-managed without topic":        {mapping("", selfManaged, func(in *request) { in.Topics = nil }), "Required 'topics' parameter is missing."},
-		"filter without pattern":            {mapping(queue, filter(nil)), badFilter},
-		"filter: null":                      {mapping(queue, filter(ptr("null"))), badFilter},
-		"filter: a string":                  {mapping(queue, filter(ptr(`"simple string"`))), badFilter},
-		"filter: no JSON":                   {mapping(queue, filter(ptr(`simple`))), badFilter},
-		"filter: value instead of a list":   {mapping(queue, filter(ptr(`{"eventSource":"aws:sqs"}`))), badFilter},
-		"filter: empty list":                {mapping(queue, filter(ptr(`{"eventSource":[]}`))), badFilter},
-		"filter: unknown rule":              {mapping(queue, filter(ptr(`{"a":[{"like":"x"}]}`))), badFilter},
-		"filter: wrong numeric":             {mapping(queue, filter(ptr(`{"a":[{"numeric":["<",5,">",1]}]}`))), badFilter},
+		"no source":                       {mapping("", absent, func(in *request) { in.EventSourceArn = nil }), "Unrecognized event source."},
+		"a source that is none":           {mapping("arn:aws:s3:::bucket"), "Unrecognized event source."},
+		"no function":                     {mapping(queue, absent), "Function does not exist"},
+		"no version":                      {mapping(queue, func(in *request) { in.FunctionName = "fn:7" }), "Function does not exist"},
+		"no alias":                        {mapping(queue, func(in *request) { in.FunctionName = "fn:live" }), "Function does not exist"},
+		"success destination comes first": {mapping("", absent, func(in *request) { in.DestinationConfig = &wire.DestinationConfig{OnSuccess: &wire.OnSuccess{}} }), unsupported("DestinationConfig")},
+		"failure destination of a queue": {mapping(queue, func(in *request) {
+			in.DestinationConfig = &wire.DestinationConfig{OnFailure: &wire.OnFailure{Destination: ptr(fifo)}}
+		}), unsupported("DestinationConfig")},
+		"parallel queue":                  {mapping(queue, func(in *request) { in.ParallelizationFactor = ptr[int64](2) }), unsupported("ParallelizationFactor")},
+		"topics of a queue":               {mapping(queue, func(in *request) { in.Topics = []string{"t"} }), unsupported("Topics")},
+		"position in a queue":             {mapping(queue, at("LATEST")), "StartingPosition is not valid for SQS event sources."},
+		"no position in a stream":         {mapping(stream), "1 validation error detected: Value null at 'startingPosition' failed to satisfy constraint: Member must not be null."},
+		"timestamp in a table's stream":   {mapping(table, at("AT_TIMESTAMP")), "Unsupported starting position for arn type: " + table},
+		"timestamp without one":           {mapping(stream, at("AT_TIMESTAMP")), "Required 'startingPositionTimestamp' parameter is missing."},
+		"large batch without window":      {mapping(queue, func(in *request) { in.BatchSize = ptr[int64](11) }), "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10"},
+		"window of a FIFO queue":          {mapping(fifo, func(in *request) { in.MaximumBatchingWindowInSeconds = ptr[int64](1) }), unsupported("MaximumBatchingWindowInSeconds")},
+		"self-managed without access":     {mapping("", selfManaged, func(in *request) { in.SourceAccessConfigurations = nil }), "Required 'sourceAccessConfigurations' parameter is missing."},
+		"self-managed without topic":      {mapping("", selfManaged, func(in *request) { in.Topics = nil }), "Required 'topics' parameter is missing."},
+		"filter without pattern":          {mapping(queue, filter(nil)), badFilter},
+		"filter: null":                    {mapping(queue, filter(ptr("null"))), badFilter},
+		"filter: a string":                {mapping(queue, filter(ptr(`"simple string"`))), badFilter},
+		"filter: no JSON":                 {mapping(queue, filter(ptr(`simple`))), badFilter},
+		"filter: value instead of a list": {mapping(queue, filter(ptr(`{"eventSource":"aws:sqs"}`))), badFilter},
+		"filter: empty list":              {mapping(queue, filter(ptr(`{"eventSource":[]}`))), badFilter},
+		"filter: unknown rule":            {mapping(queue, filter(ptr(`{"a":[{"like":"x"}]}`))), badFilter},
+		"filter: wrong numeric":           {mapping(queue, filter(ptr(`{"a":[{"numeric":["<",5,">",1]}]}`))), badFilter},
 		"more tags than a resource can have": {mapping(queue, func(in *request) {
 			in.Tags = map[string]string{}
 			for i := range 51 {
@@ -370,15 +396,21 @@ func TestTagsOfResources(t *testing.T) {
 	wantException(t, "no tags", err, wire.InvalidParameterValue, "An error occurred and the request cannot be processed.")
 	const here = "arn:aws:lambda:eu-west-1:000000000000:"
 	for resource, want := range map[string]string{
-		here + "event-source-mapping:" + *made.UUID + "0": "Event source mapping not found: ",
+		here + "event-source-mapping:" + *made.UUID + "0":                          "Event source mapping not found: ",
 		"arn:aws:lambda:us-east-1:000000000000:event-source-mapping:" + *made.UUID: "Event source mapping not found: ",
-		here + "capacity-provider:c": "Capacity provider not found: ",
-		here + "function:absent":     "Function not found: ",
+		here + "capacity-provider:c":                                               "Capacity provider not found: ",
+		here + "function:absent":                                                   "Function not found: ",
 	} {
 		for name, call := range map[string]func() error{
-			"TagResource":   func() error { _, err := p.TagResource(ctx, &wire.TagResourceRequest{Resource: resource, Tags: map[string]string{"a": "b"}}); return err },
-			"UntagResource": func() error { _, err := p.UntagResource(ctx, &wire.UntagResourceRequest{Resource: resource, TagKeys: []string{"a"}}); return err },
-			"ListTags":      func() error { _, err := p.ListTags(ctx, &wire.ListTagsRequest{Resource: resource}); return err },
+			"TagResource": func() error {
+				_, err := p.TagResource(ctx, &wire.TagResourceRequest{Resource: resource, Tags: map[string]string{"a": "b"}})
+				return err
+			},
+			"UntagResource": func() error {
+				_, err := p.UntagResource(ctx, &wire.UntagResourceRequest{Resource: resource, TagKeys: []string{"a"}})
+				return err
+			},
+			"ListTags": func() error { _, err := p.ListTags(ctx, &wire.ListTagsRequest{Resource: resource}); return err },
 		} {
 			wantException(t, name+" "+resource, call(), wire.ResourceNotFound, want+resource)
 		}

@@ -69,13 +69,16 @@ func TestImageRefusals(t *testing.T) {
 		edit func(*request)
 		want string
 	}{
-		"a handler":    {func(in *request) { image(repository + ":v1")(in); in.Handler = ptr("h") }, brings},
-		"a runtime":    {func(in *request) { image(repository + ":v1")(in); in.Runtime = ptr("python3.12") }, brings},
-		"a layer":      {func(in *request) { image(repository + ":v1")(in); in.Layers = []string{"l"} }, brings},
-		"no tag":       {image(repository), "Source image " + repository + " is not valid. Provide a valid source image."},
-		"no registry":  {image("app:v1"), "Source image app:v1 is not valid. Provide a valid source image."},
-		"no image":     {func(in *request) { in.PackageType, in.Runtime, in.Handler = ptr("Image"), nil, nil }, "Please provide ImageUri when creating a function with packageType Image."},
-		"SnapStart":    {func(in *request) { image(repository + ":v1")(in); in.SnapStart = &wire.SnapStart{ApplyOn: ptr("PublishedVersions")} }, "ContainerImage is not supported for SnapStart enabled functions."},
+		"a handler":   {func(in *request) { image(repository + ":v1")(in); in.Handler = ptr("h") }, brings},
+		"a runtime":   {func(in *request) { image(repository + ":v1")(in); in.Runtime = ptr("python3.12") }, brings},
+		"a layer":     {func(in *request) { image(repository + ":v1")(in); in.Layers = []string{"l"} }, brings},
+		"no tag":      {image(repository), "Source image " + repository + " is not valid. Provide a valid source image."},
+		"no registry": {image("app:v1"), "Source image app:v1 is not valid. Provide a valid source image."},
+		"no image":    {func(in *request) { in.PackageType, in.Runtime, in.Handler = ptr("Image"), nil, nil }, "Please provide ImageUri when creating a function with packageType Image."},
+		"SnapStart": {func(in *request) {
+			image(repository + ":v1")(in)
+			in.SnapStart = &wire.SnapStart{ApplyOn: ptr("PublishedVersions")}
+		}, "ContainerImage is not supported for SnapStart enabled functions."},
 		"of a zip":     {func(in *request) { in.Code = &wire.FunctionCode{ImageUri: ptr(repository + ":v1")} }, "Please provide a source for function code."},
 		"zip and more": {func(in *request) { in.Code.ImageUri = ptr(repository + ":v1") }, "Please do not provide other FunctionCode parameters when providing a ZipFile."},
 		"ImageConfig of a zip": {func(in *request) { in.ImageConfig = &wire.ImageConfig{Command: []string{"c"}} },

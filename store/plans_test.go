@@ -99,6 +99,8 @@ func tour(t *testing.T, s *Store) {
 			tx.DeleteTags(ctx, "r", []string{"k"}),
 			tx.LockUsage(ctx, scope),
 			tx.SetReservedConcurrency(ctx, id, nil),
+			tx.PutProvisioned(ctx, lamina.Provisioned{Function: id, Qualifier: "a", Requested: 1}),
+			tx.SetRevision(ctx, latest, "r"),
 			tx.InsertAccount(ctx, Account{ID: "1"}),
 			tx.PutAccessKey(ctx, AccessKey{ID: "k", Account: "1"}),
 			tx.InsertRole(ctx, Role{Account: "1", Name: "r"}),
@@ -166,6 +168,9 @@ func tour(t *testing.T, s *Store) {
 		call(tx.Policy(ctx, "r"))
 		call(tx.Tags(ctx, "r"))
 		call(tx.ReservedTotal(ctx, scope, id))
+		call(tx.Provisioned(ctx, id, "a"))
+		call(tx.FunctionProvisioned(ctx, id, "", 5))
+		call(tx.AllProvisioned(ctx, lamina.Provisioned{}, 5))
 		call(tx.Referenced(ctx, layer.Digest))
 		call(tx.Accounts(ctx))
 		call(tx.Account(ctx, "1"))

@@ -212,6 +212,14 @@ func TestSizeOfAPayload(t *testing.T) {
 		wantException(t, do(r, req), 413, "RequestEntityTooLargeException",
 			`{"message":"Request must be smaller than 6291456 bytes for the InvokeFunction operation"}`)
 	}
+	wider := NewRouter(Options{MaxPayload: maxDocument + 10})
+	offerAll(wider)
+	if w := do(wider, httptest.NewRequest("POST", target, strings.NewReader(strings.Repeat("x", maxDocument+10)))); w.Code != 200 {
+		t.Errorf("status of a payload as large as configured = %d; want 200", w.Code)
+	}
+	if w := do(wider, httptest.NewRequest("POST", target, strings.NewReader(strings.Repeat("x", maxDocument+11)))); w.Code != 413 {
+		t.Errorf("status of a larger payload = %d; want 413", w.Code)
+	}
 }
 
 // FuzzDocument: whatever the JSON is, the answer is a success or a client's error.
