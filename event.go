@@ -16,15 +16,33 @@ type Event struct {
 	Attempts int
 	// Deferrals counts how often in a row it could not be run at all.
 	Deferrals int
+	// TraceID is the X-Amzn-Trace-Id that it came with, or empty.
+	TraceID string
+	// Last is what the latest run came to.
+	Last EventResult
 }
 
 // InvokedARN repeats what was invoked.
 func (e Event) InvokedARN() string { return e.Function.QualifiedARN(e.Qualifier) }
 
-// EventPolicy is how often and how long an event is tried.
+// EventPolicy is how often and how long an event is tried, and who learns how
+// that went.
 type EventPolicy struct {
 	MaximumRetryAttempts int           // 0 to 2, after the first attempt
 	MaximumAge           time.Duration // 1 minute to 6 hours
+	OnSuccess            string        // ARN, or empty
+	OnFailure            string        // ARN, or empty
+}
+
+// Destination is who learns of an event's end, or empty.
+func (p EventPolicy) Destination(c EventCondition) string {
+	switch c {
+	case EventSuccess:
+		return p.OnSuccess
+	case EventFunctionGone:
+		return ""
+	}
+	return p.OnFailure
 }
 
 // DefaultEventPolicy is AWS's for functions without an event invoke config.
@@ -41,14 +59,17 @@ const (
 	EventRetriesExhausted        EventCondition = "RetriesExhausted"
 	EventAgeExceeded             EventCondition = "EventAgeExceeded"
 	EventZeroReservedConcurrency EventCondition = "ZeroReservedConcurrency"
+	// EventRecursiveLoop ends events of a chain of invocations that has run the
+	// function often enough (docs/quirks.md#recursive-loops).
+	EventRecursiveLoop EventCondition = "RecursiveLoop"
 	// EventFunctionGone ends events whose function, version or alias was deleted.
 	EventFunctionGone EventCondition = "FunctionGone"
 )
 
-// EventRetryDelay is AWS's wait after so many failed attempts: one minute, then
-// two.
-func EventRetryDelay(attempts int) time.Duration {
-	return time.Duration(max(attempts, 1)) * time.Minute
+// EventRetryDelay is AWS's wait after so many failed attempts, when base is a
+// minute: that, then two.
+func EventRetryDelay(attempts int, base time.Duration) time.Duration {
+	return time.Duration(max(attempts, 1)) * base
 }
 
 // EventDeferral is the wait of an event that could not be run, such as a

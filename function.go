@@ -82,6 +82,11 @@ type Code struct {
 	CodeSize     int64 // bytes of the zip
 	UnpackedSize int64 // bytes of all its files
 	ImageURI     string
+	// Directory is the host's directory that is shown as it is; empty for an
+	// archive. Generation tells one state of the directories that a version shows
+	// from the next, while it runs.
+	Directory  string `json:",omitzero"`
+	Generation string `json:",omitzero"`
 	// Who signed it; empty without a signature that a signing profile vouches for.
 	SigningProfileVersionARN string `json:",omitzero"`
 	SigningJobARN            string `json:",omitzero"`

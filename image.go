@@ -45,5 +45,5 @@ func (c Code) CodeSHA256() string {
 	if c.ImageURI != "" {
 		return c.Digest.String()
 	}
-	return c.Digest.CodeSHA256()
+	return contentSHA256(c.Digest, c.Directory)
 }

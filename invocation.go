@@ -11,11 +11,31 @@ type Invocation struct {
 	ClientContext string // JSON, decoded from base64; empty when none was sent
 	TraceID       string // X-Amzn-Trace-Id of the request, or empty
 	Tail          bool   // the caller wants the last 4 KB of log
+	// Sink takes the response while the function makes it, if the function
+	// streams. With nil every response is in Result.Payload, whole.
+	Sink Sink
+}
+
+// Sink takes the response of a function that streams it. One goroutine calls
+// Begin once and then Write; End may come from another, once, and at any time.
+type Sink interface {
+	// Begin says that the response is streamed, and its content type, which is
+	// empty when the function gave none. Without Begin it is in the Result.
+	Begin(contentType string)
+	// Write takes p, which is the caller's again when it returns. It waits while
+	// there is no room. An error says that nobody wants the rest; the function
+	// goes on and does not learn of it.
+	Write(p []byte) error
+	// End says that the invocation is over and its result known: a Write that
+	// waits, or is to come, fails.
+	End()
 }
 
 // Result is what came of an invocation. A function that fails is a result, not
 // a Go error.
 type Result struct {
+	// Payload is the response or the error of the function. A streamed response
+	// is not in it; when a stream ended with an error, the error is.
 	Payload []byte
 	// FunctionError is empty, or Unhandled when the function failed, timed out
 	// or exited.

@@ -15,6 +15,7 @@ type LayerVersion struct {
 	Architectures []string // CompatibleArchitectures; nil when the request had none
 	Created       time.Time
 	Signature     Signature
+	Directory     string // of the host, shown as it is; empty for an archive
 }
 
 // ARN returns the layer version ARN.
@@ -30,4 +31,6 @@ type AttachedLayer struct {
 	// Who signed it; empty without a signature that a signing profile vouches for.
 	SigningProfileVersionARN string `json:",omitzero"`
 	SigningJobARN            string `json:",omitzero"`
+	// Directory is the host's directory that is shown as it is; empty for an archive.
+	Directory string `json:",omitzero"`
 }

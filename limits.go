@@ -13,11 +13,13 @@ type Limits struct {
 	TagsPerResource       int
 	ConcurrentExecutions  int64
 	MinimumUnreserved     int64
+	RequestRate           int64 // synchronous requests per second and unit of concurrency; 0 is no limit
 	RequestPayload        int64 // bytes, RequestResponse
 	EventPayload          int64 // bytes, Event
 	QueuedEvents          int64 // of an account and region; Lamina's own bound
 	QueuedEventBytes      int64 // their payloads; Lamina's own bound
 	ResponsePayload       int64 // bytes
+	StreamedResponse      int64 // bytes of a response that the function streams to a client that streams
 	FunctionNameLength    int
 	LocationMinutes       int // life of a Content.Location link
 	PageDefault           int // entries of a page when the client names no MaxItems
@@ -27,7 +29,8 @@ type Limits struct {
 	ArchiveRatioThreshold int64
 }
 
-// DefaultLimits returns AWS's documented quotas.
+// DefaultLimits returns AWS's documented quotas, but for RequestRate: AWS has 10,
+// which is meant for its machines, not for a function tried out in a loop.
 func DefaultLimits() Limits {
 	return Limits{
 		CodeStorage:           75 << 30,
@@ -45,6 +48,7 @@ func DefaultLimits() Limits {
 		QueuedEvents:          100_000,
 		QueuedEventBytes:      1 << 30,
 		ResponsePayload:       6<<20 + 100,
+		StreamedResponse:      200 << 20,
 		FunctionNameLength:    64,
 		LocationMinutes:       10,
 		PageDefault:           50,

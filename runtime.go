@@ -1,6 +1,8 @@
 package lamina
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"strings"
 )
@@ -41,6 +43,19 @@ var snapStart = []string{"java11", "java17", "java21", "java25", "python3.12", "
 
 // RuntimeSnapStarts reports whether SnapStart supports the runtime.
 func RuntimeSnapStarts(runtime string) bool { return slices.Contains(snapStart, runtime) }
+
+// RuntimeVersion names the release of a runtime, as INIT_START shows it. Lamina
+// runs the interpreter of the machine, so there is one release of each runtime.
+func RuntimeVersion(runtime string) string {
+	family := RuntimeFamily(runtime)
+	return family + ":" + strings.TrimPrefix(strings.TrimPrefix(runtime, family), ".") + ".v1"
+}
+
+// RuntimeVersionARN is the ARN of that release.
+func RuntimeVersionARN(region, runtime string) string {
+	sum := sha256.Sum256([]byte("runtime " + runtime))
+	return "arn:" + Partition + ":lambda:" + region + "::runtime:" + hex.EncodeToString(sum[:])
+}
 
 // RuntimeFamily returns the language of a runtime: python, nodejs, provided, …
 func RuntimeFamily(runtime string) string {

@@ -473,14 +473,16 @@ func (p *Plane) logWarned(ctx context.Context, function string, d *deployment) {
 
 // inspectFor checks a zip against the rules, and against the code signing
 // configuration of the function that it is for, and keeps nothing.
-func (p *Plane) inspectFor(ctx context.Context, id lamina.FunctionID, name string, zip wire.Upload) (lamina.Code, error) {
-	signature, err := p.signatureOf(ctx, zip)
+func (p *Plane) inspectFor(ctx context.Context, id lamina.FunctionID, name string, from source) (lamina.Code, error) {
+	signature, err := p.signatureOf(ctx, from.archive)
 	if err != nil {
 		return lamina.Code{}, err
 	}
-	code, err := p.inspect(ctx, zip)
-	if err != nil {
-		return lamina.Code{}, err
+	code := lamina.Code{Directory: from.directory}
+	if from.directory == "" {
+		if code, err = p.inspect(ctx, from.archive); err != nil {
+			return lamina.Code{}, err
+		}
 	}
 	err = p.store.View(ctx, func(tx *store.Tx) error {
 		d, err := deploymentTo(ctx, tx, id)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/lamina-run/lamina"
 	"github.com/lamina-run/lamina/store"
@@ -16,12 +17,50 @@ type inFlight struct {
 	provisioned map[provisionedKey]int64    // in the concurrency that is provisioned for a version
 	functions   map[lamina.FunctionID]int64 // beyond that, of functions that reserve some
 	scopes      map[lamina.Scope]int64      // beyond that, of functions that reserve none
+	rates       map[lamina.FunctionID]rate  // of functions that reserve some; without a name, of the others of a scope
 }
+
+// rate is a bucket of requests that may still come at once.
+type rate struct {
+	left float64
+	at   time.Time
+}
+
+// maxRates bounds how many buckets are remembered.
+const maxRates = 4096
 
 func newInFlight() inFlight {
 	return inFlight{
 		provisioned: map[provisionedKey]int64{}, functions: map[lamina.FunctionID]int64{}, scopes: map[lamina.Scope]int64{},
+		rates: map[lamina.FunctionID]rate{},
 	}
+}
+
+// take counts one request against a rate per second, of which a second's worth may
+// come at once, and reports whether there was room.
+func (f *inFlight) take(key lamina.FunctionID, perSecond float64, now time.Time) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r, known := f.rates[key]
+	if passed := now.Sub(r.at); known && passed > 0 {
+		r.left = min(r.left+passed.Seconds()*perSecond, perSecond)
+	} else if !known {
+		r.left = perSecond
+	}
+	r.at = now
+	if !known && len(f.rates) >= maxRates {
+		for k, other := range f.rates {
+			if now.Sub(other.at) >= time.Second { // it is full again
+				delete(f.rates, k)
+			}
+		}
+	}
+	ok := r.left >= 1
+	if ok {
+		r.left--
+	}
+	f.rates[key] = r
+	return ok
 }
 
 // acquire counts one invocation, or refuses it. The first place it looks for is
@@ -60,8 +99,26 @@ func count[K comparable](f *inFlight, counters map[K]int64, key K) (release func
 	}
 }
 
-// enter counts one invocation of a version, or refuses it; see [inFlight.acquire].
+// enter counts one synchronous invocation of a version, or refuses it: one too
+// many at a time, or within a second. Release it as [inFlight.acquire] says.
 func (p *Plane) enter(ctx context.Context, v runnable) (release func(), err error) {
+	release, err = p.occupy(ctx, v)
+	if err != nil || p.limits.RequestRate == 0 {
+		return release, err
+	}
+	key, concurrency, reason := lamina.FunctionID{Scope: v.Function.Scope}, p.limits.ConcurrentExecutions, "FunctionInvocationRateLimitExceeded"
+	if reserved := v.function.ReservedConcurrency; reserved != nil {
+		key, concurrency, reason = v.Function, *reserved, "ReservedFunctionInvocationRateLimitExceeded"
+	}
+	if !p.concurrency.take(key, float64(concurrency*p.limits.RequestRate), p.now()) {
+		release()
+		return nil, errThrottled(reason)
+	}
+	return release, nil
+}
+
+// occupy counts one invocation of a version, or refuses it; see [inFlight.acquire].
+func (p *Plane) occupy(ctx context.Context, v runnable) (release func(), err error) {
 	// So much no function can take from the others; the exact number is read only
 	// when it matters.
 	sure := min(p.limits.MinimumUnreserved, p.limits.ConcurrentExecutions)

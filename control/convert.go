@@ -36,8 +36,8 @@ func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.
 func (p *Plane) publishedLayer(ctx context.Context, v lamina.LayerVersion) *wire.PublishLayerVersionResponse {
 	return &wire.PublishLayerVersionResponse{
 		Content: &wire.LayerVersionContentOutput{
-			Location:   ptr(p.locations.Location(ctx, v.Digest)),
-			CodeSha256: ptr(v.Digest.CodeSHA256()),
+			Location:   ptr(p.location(ctx, v.Digest, v.Directory)),
+			CodeSha256: ptr(v.CodeSHA256()),
 			CodeSize:   &v.CodeSize,
 
 			SigningProfileVersionArn: filled(v.Signature.ProfileVersionARN),
@@ -136,11 +136,8 @@ func listedConfiguration(v lamina.Version, arn string) *wire.FunctionConfigurati
 	return out
 }
 
-// runtimeVersionARN names the runtime's release. Lamina runs the interpreter of
-// the machine, so there is one release of each runtime.
 func runtimeVersionARN(region, runtime string) string {
-	sum := sha256.Sum256([]byte("runtime " + runtime))
-	return "arn:" + lamina.Partition + ":lambda:" + region + "::runtime:" + hex.EncodeToString(sum[:])
+	return lamina.RuntimeVersionARN(region, runtime)
 }
 
 // snapStart shows On only for a published version that is ready.

@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/lamina-run/lamina"
 	"github.com/lamina-run/lamina/store"
@@ -71,7 +70,7 @@ func checkDestinations(ctx context.Context, tx *store.Tx, id lamina.FunctionID, 
 		if arn == nil {
 			continue
 		}
-		switch serviceOf(*arn) {
+		switch lamina.ServiceOf(*arn) {
 		case "lambda":
 			if err := checkDestinationFunction(ctx, tx, id, *arn); err != nil {
 				return err
@@ -87,15 +86,6 @@ func checkDestinations(ctx context.Context, tx *store.Tx, id lamina.FunctionID, 
 		return wire.InvalidParameterValue.Errorf("The provided destination config %s is invalid.", destinationText(c))
 	}
 	return nil
-}
-
-// serviceOf is the service of an ARN, empty for other text.
-func serviceOf(arn string) string {
-	parts := strings.SplitN(arn, ":", 4)
-	if len(parts) < 4 || parts[0] != "arn" {
-		return ""
-	}
-	return parts[2]
 }
 
 func checkDestinationFunction(ctx context.Context, tx *store.Tx, id lamina.FunctionID, arn string) error {

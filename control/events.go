@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/lamina-run/lamina"
@@ -55,7 +56,7 @@ func (p *Plane) accept(ctx context.Context, ref reference, payload []byte, clien
 	}
 	e := lamina.Event{
 		RequestID: id, Function: ref.FunctionID, Qualifier: ref.Qualifier,
-		Payload: payload, ClientContext: clientContext, Accepted: p.now(),
+		Payload: payload, ClientContext: clientContext, Accepted: p.now(), TraceID: lamina.TraceOf(wire.TraceID(ctx), p.now()),
 	}
 	err = p.store.Update(ctx, func(tx *store.Tx) error {
 		return tx.InsertEvent(ctx, e, store.Backlog{Events: p.limits.QueuedEvents, Bytes: p.limits.QueuedEventBytes})
@@ -66,11 +67,15 @@ func (p *Plane) accept(ctx context.Context, ref reference, payload []byte, clien
 	if err != nil {
 		return fmt.Errorf("queue an event for %s: %w", ref.arn(), err)
 	}
+	p.wakeEvents()
+	return nil
+}
+
+func (p *Plane) wakeEvents() {
 	select {
 	case p.eventsWake <- struct{}{}:
 	default: // already awake
 	}
-	return nil
 }
 
 // RunEvents runs queued events until ctx ends, starting with those that an
@@ -79,8 +84,14 @@ func (p *Plane) accept(ctx context.Context, ref reference, payload []byte, clien
 // may then run twice, as AWS warns. When ctx ends, events that run have a moment
 // to end; the others are handed back and count as not tried. An Invoker that
 // runs functions to their end may outlive RunEvents; what it then returns is
-// dropped.
+// dropped. It also delivers what destinations and dead-letter targets are to be
+// told about the ends of events.
 func (p *Plane) RunEvents(ctx context.Context) error {
+	var children sync.WaitGroup
+	defer children.Wait()
+	for _, service := range delivers {
+		children.Go(func() { p.runDeliveries(ctx, service) })
+	}
 	runs, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	q := &eventQueue{
@@ -275,12 +286,13 @@ func (p *Plane) try(ctx context.Context, owner string, e lamina.Event) {
 		}
 	}
 	now := p.now()
+	queued := 0
 	err = p.store.Update(ctx, func(tx *store.Tx) error {
 		var err error
 		if condition == "" {
 			_, err = tx.PutBackEvent(ctx, e, owner, e.Next(now, wait, policy))
 		} else {
-			_, err = tx.FinishEvent(ctx, e, owner, condition, now)
+			queued, err = p.finish(ctx, tx, e, owner, condition, policy)
 		}
 		return err
 	})
@@ -288,6 +300,9 @@ func (p *Plane) try(ctx context.Context, owner string, e lamina.Event) {
 		// It stays leased, and runs again when the lease is over.
 		p.log.LogAttrs(ctx, slog.LevelError, "event not recorded", append(attrs, slog.Any("err", err))...)
 		return
+	}
+	if queued > 0 {
+		p.deliveryWake.ring()
 	}
 	switch condition {
 	case "", lamina.EventSuccess:
@@ -314,19 +329,28 @@ func (p *Plane) attempt(ctx context.Context, e *lamina.Event, policy lamina.Even
 	if reserved := v.function.ReservedConcurrency; reserved != nil && *reserved == 0 {
 		return lamina.EventZeroReservedConcurrency, 0, nil
 	}
-	release, err := p.enter(ctx, v)
+	trace, err := p.trace(ctx, v, e.TraceID)
+	if wire.RecursiveInvocation.Is(err) {
+		return lamina.EventRecursiveLoop, 0, nil
+	}
+	if err != nil {
+		return "", 0, err
+	}
+	release, err := p.occupy(ctx, v)
 	if err != nil {
 		return "", 0, err
 	}
 	defer release()
 	result, err := p.invoker.Invoke(ctx, lamina.Invocation{
 		RequestID: e.RequestID, Version: v.Version, InvokedARN: ref.arn(), Payload: e.Payload, ClientContext: e.ClientContext,
+		TraceID: trace,
 	})
 	if err != nil {
 		return "", 0, p.invokeError(ref, err)
 	}
 	e.Attempts++
 	e.Deferrals = 0
+	e.Last = lamina.ResultOf(v.Version, result, p.limits.EventPayload)
 	switch {
 	case result.FunctionError == "":
 		return lamina.EventSuccess, 0, nil
@@ -356,6 +380,7 @@ func (p *Plane) eventPolicy(ctx context.Context, e lamina.Event) (lamina.EventPo
 	if c.MaximumEventAge != nil {
 		policy.MaximumAge = time.Duration(*c.MaximumEventAge) * time.Second
 	}
+	policy.OnSuccess, policy.OnFailure = value(c.OnSuccess), value(c.OnFailure)
 	return policy, nil
 }
 

@@ -68,6 +68,8 @@ type eventOptions struct {
 	idle   bool // RunEvents does not run
 	ahead  time.Duration
 	limits func(*lamina.Limits)
+	queues control.Queues
+	log    io.Writer // nil drops it
 }
 
 func startEvents(t *testing.T, o eventOptions) *eventServer {
@@ -85,8 +87,13 @@ func startEvents(t *testing.T, o eventOptions) *eventServer {
 	if o.limits != nil {
 		o.limits(&limits)
 	}
+	log := slog.New(slog.DiscardHandler)
+	if o.log != nil {
+		log = slog.New(slog.NewTextHandler(o.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
 	s.Plane = control.New(control.Options{
-		Store: db, Invoker: s.eventInvoker, Locations: noLocations{}, Limits: limits, Log: slog.New(slog.DiscardHandler),
+		Store: db, Invoker: s.eventInvoker, Locations: noLocations{}, Limits: limits, Log: log,
+		Queues: o.queues, DeliveryDelay: func(int) time.Duration { return 10 * time.Millisecond },
 		Now:          func() time.Time { return time.Now().Add(time.Duration(s.late.Load())) },
 		EventsAtOnce: o.atOnce, EventRetryDelay: func(attempts int) time.Duration { return o.delay * time.Duration(attempts) },
 	})

@@ -76,16 +76,16 @@ func (p *Plane) CreateFunction(ctx context.Context, in *wire.CreateFunctionReque
 	if err := p.check(ctx, id.Scope, asked); err != nil {
 		return nil, err
 	}
-	zip, release, err := p.fetch(ctx, in.Code.ZipFile, in.Code.S3Bucket, in.Code.S3Key, in.Code.S3ObjectVersion)
+	from, release, err := p.fetch(ctx, in.Code.ZipFile, in.Code.S3Bucket, in.Code.S3Key, in.Code.S3ObjectVersion)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	signature, err := p.signatureOf(ctx, zip)
+	signature, err := p.signatureOf(ctx, from.archive)
 	if err != nil {
 		return nil, err
 	}
-	code, err := p.newCode(ctx, zip, in.Code.ImageUri)
+	code, err := p.newCode(ctx, from, in.Code.ImageUri)
 	if err != nil {
 		return nil, err
 	}
@@ -98,6 +98,12 @@ func (p *Plane) CreateFunction(ctx context.Context, in *wire.CreateFunctionReque
 		latest.Config.Architectures = in.Architectures
 	}
 	published := value(in.Publish)
+	var archives map[string]lamina.Code
+	if published {
+		if archives, err = p.archivesOf(ctx, code, in.Layers); err != nil {
+			return nil, err
+		}
+	}
 	err = p.store.Update(ctx, func(tx *store.Tx) error {
 		v := latest
 		var err error
@@ -113,9 +119,13 @@ func (p *Plane) CreateFunction(ctx context.Context, in *wire.CreateFunctionReque
 		if err := p.checkUnpacked(v); err != nil {
 			return err
 		}
+		frozen, ok := v, true
 		size := v.Code.CodeSize
 		if published {
-			size *= 2
+			if frozen, ok = v.WithArchives(archives); !ok {
+				return errOtherDirectories
+			}
+			size += frozen.Code.CodeSize
 		}
 		if err := p.admit(ctx, tx, id.Scope, size); err != nil {
 			return err
@@ -128,7 +138,7 @@ func (p *Plane) CreateFunction(ctx context.Context, in *wire.CreateFunctionReque
 			return err
 		}
 		if published {
-			first := v.Freeze(1, nil, newID(), v.LastModified)
+			first := frozen.Freeze(1, nil, newID(), v.LastModified)
 			first.Status = pending()
 			if err := tx.InsertFunctionVersion(ctx, first); err != nil {
 				return err
@@ -287,8 +297,9 @@ func settledVersion(v lamina.Version) bool {
 
 // change locks a function, checks that $LATEST may be changed by a caller who
 // saw revision, and has edit change it. The edited version is stored as one
-// whose update is in progress, and published when publish says so.
-func (p *Plane) change(ctx context.Context, name string, revision *string, publish bool, edit func(*store.Tx, *lamina.Version) error) (latest, published lamina.Version, err error) {
+// whose update is in progress, and published when publish says so, with the
+// archives of the directories that it shows.
+func (p *Plane) change(ctx context.Context, name string, revision *string, publish bool, archives map[string]lamina.Code, edit func(*store.Tx, *lamina.Version) error) (latest, published lamina.Version, err error) {
 	ref, err := resolve(ctx, name, nil)
 	if err != nil {
 		return lamina.Version{}, lamina.Version{}, err
@@ -318,7 +329,11 @@ func (p *Plane) change(ctx context.Context, name string, revision *string, publi
 		}
 		latest.RevisionID, latest.LastModified, latest.Status = newID(), p.now(), updating()
 		if publish {
-			published = latest.Freeze(f.LastNumber+1, nil, newID(), latest.LastModified)
+			frozen, ok := latest.WithArchives(archives)
+			if !ok {
+				return errOtherDirectories
+			}
+			published = frozen.Freeze(f.LastNumber+1, nil, newID(), latest.LastModified)
 			published.Status = pending()
 			if err := tx.InsertFunctionVersion(ctx, published); err != nil {
 				return err
@@ -346,31 +361,39 @@ func (p *Plane) UpdateFunctionCode(ctx context.Context, in *wire.UpdateFunctionC
 	if err := checkNewCode(before.Config.PackageType, in); err != nil {
 		return nil, err
 	}
-	zip, release, err := p.fetch(ctx, in.ZipFile, in.S3Bucket, in.S3Key, in.S3ObjectVersion)
+	from, release, err := p.fetch(ctx, in.ZipFile, in.S3Bucket, in.S3Key, in.S3ObjectVersion)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
 	if value(in.DryRun) {
-		return p.dryUpdate(ctx, in, zip)
+		return p.dryUpdate(ctx, in, from)
 	}
-	signature, err := p.signatureOf(ctx, zip)
+	signature, err := p.signatureOf(ctx, from.archive)
 	if err != nil {
 		return nil, err
 	}
-	code, err := p.newCode(ctx, zip, in.ImageUri)
+	code, err := p.newCode(ctx, from, in.ImageUri)
 	if err != nil {
 		return nil, err
+	}
+	var archives map[string]lamina.Code
+	if value(in.Publish) {
+		shown := before
+		shown.Code = code
+		if archives, err = p.archives(ctx, shown.Directories()); err != nil {
+			return nil, err
+		}
 	}
 	var d *deployment
-	latest, published, err := p.change(ctx, in.FunctionName, in.RevisionId, value(in.Publish), func(tx *store.Tx, v *lamina.Version) error {
+	latest, published, err := p.change(ctx, in.FunctionName, in.RevisionId, value(in.Publish), archives, func(tx *store.Tx, v *lamina.Version) error {
 		// Again, in case that the name has become another function's.
 		if err := checkNewCode(v.Config.PackageType, in); err != nil {
 			return err
 		}
 		added := code.CodeSize - v.Code.CodeSize
 		if value(in.Publish) {
-			added += code.CodeSize
+			added += max(code.CodeSize, archives[code.Directory].CodeSize)
 		}
 		if err := p.admit(ctx, tx, v.Function.Scope, added); err != nil {
 			return err
@@ -399,7 +422,7 @@ func (p *Plane) UpdateFunctionCode(ctx context.Context, in *wire.UpdateFunctionC
 }
 
 // dryUpdate validates an update and changes nothing.
-func (p *Plane) dryUpdate(ctx context.Context, in *wire.UpdateFunctionCodeRequest, zip wire.Upload) (*wire.FunctionConfiguration, error) {
+func (p *Plane) dryUpdate(ctx context.Context, in *wire.UpdateFunctionCodeRequest, from source) (*wire.FunctionConfiguration, error) {
 	ref, v, err := p.found(ctx, in.FunctionName, nil)
 	if err != nil {
 		return nil, err
@@ -410,7 +433,7 @@ func (p *Plane) dryUpdate(ctx context.Context, in *wire.UpdateFunctionCodeReques
 	if in.ImageUri != nil {
 		v.Code, err = imageCode(*in.ImageUri)
 	} else {
-		v.Code, err = p.inspectFor(ctx, v.Function, in.FunctionName, zip)
+		v.Code, err = p.inspectFor(ctx, v.Function, in.FunctionName, from)
 	}
 	if err != nil {
 		return nil, err
@@ -438,7 +461,7 @@ func (p *Plane) UpdateFunctionConfiguration(ctx context.Context, in *wire.Update
 		return nil, err
 	}
 	var deadLetter *string // as it was
-	latest, _, err := p.change(ctx, in.FunctionName, in.RevisionId, false, func(tx *store.Tx, v *lamina.Version) error {
+	latest, _, err := p.change(ctx, in.FunctionName, in.RevisionId, false, nil, func(tx *store.Tx, v *lamina.Version) error {
 		if err := checkPackage(v.Config.PackageType, asked); err != nil {
 			return err
 		}

@@ -26,11 +26,14 @@ func checkImage(in *wire.CreateFunctionRequest) error {
 var errImageSettings = wire.InvalidParameterValue.Errorf("Please don't provide Handler or Runtime or Layer when the intended function PackageType is Image.")
 
 // newCode makes the bytes of a zip durable, or reads an ImageUri.
-func (p *Plane) newCode(ctx context.Context, zip wire.Upload, image *string) (lamina.Code, error) {
-	if image != nil {
+func (p *Plane) newCode(ctx context.Context, from source, image *string) (lamina.Code, error) {
+	switch {
+	case image != nil:
 		return imageCode(*image)
+	case from.directory != "":
+		return lamina.Code{Directory: from.directory}, nil
 	}
-	return p.keep(ctx, zip)
+	return p.keep(ctx, from.archive)
 }
 
 // imageCode reads an ImageUri.
@@ -75,5 +78,5 @@ func (p *Plane) codeLocation(ctx context.Context, c lamina.Code) *wire.FunctionC
 	if c.ImageURI != "" {
 		return &wire.FunctionCodeLocation{RepositoryType: ptr("ECR"), ImageUri: &c.ImageURI, ResolvedImageUri: ptr(c.ResolvedImageURI())}
 	}
-	return &wire.FunctionCodeLocation{RepositoryType: ptr("S3"), Location: ptr(p.locations.Location(ctx, c.Digest))}
+	return &wire.FunctionCodeLocation{RepositoryType: ptr("S3"), Location: ptr(p.location(ctx, c.Digest, c.Directory))}
 }

@@ -50,6 +50,10 @@ func (p *Plane) Invoke(ctx context.Context, in *wire.InvocationRequest) (*wire.I
 	if value(in.InvocationType) == "DryRun" {
 		return &wire.InvocationResponse{StatusCode: ptr[int64](204)}, nil
 	}
+	trace, err := p.trace(ctx, v, wire.TraceID(ctx))
+	if err != nil {
+		return nil, err
+	}
 	release, err := p.enter(ctx, v)
 	if err != nil {
 		return nil, err
@@ -57,7 +61,7 @@ func (p *Plane) Invoke(ctx context.Context, in *wire.InvocationRequest) (*wire.I
 	defer release()
 	result, err := p.invoker.Invoke(ctx, lamina.Invocation{
 		RequestID: wire.RequestID(ctx), Version: v.Version, InvokedARN: ref.arn(), Payload: payload,
-		ClientContext: clientContext, Tail: value(in.LogType) == "Tail",
+		ClientContext: clientContext, Tail: value(in.LogType) == "Tail", TraceID: trace,
 	})
 	if err != nil {
 		return nil, p.invokeError(ref, err)
@@ -75,6 +79,9 @@ func (p *Plane) Invoke(ctx context.Context, in *wire.InvocationRequest) (*wire.I
 func (p *Plane) invokeError(ref reference, err error) error {
 	if lacks, ok := errors.AsType[*lamina.RuntimeError](err); ok {
 		return wire.InvalidRuntime.Errorf("The runtime %s is not available on this machine. %s", lacks.Runtime, lacks.Hint)
+	}
+	if refused, ok := errors.AsType[*lamina.DirectoryError](err); ok {
+		return wire.InvalidZipFile.Errorf("Hot reload of %s: %s.", refused.Directory, refused.Reason)
 	}
 	if errors.Is(err, lamina.ErrBusy) {
 		return errThrottled("ConcurrentInvocationLimitExceeded")

@@ -58,21 +58,21 @@ func (p *Plane) PublishLayerVersion(ctx context.Context, in *wire.PublishLayerVe
 	if in.Content.ZipFile == nil && in.Content.S3Bucket == nil {
 		return nil, wire.InvalidParameterValue.Errorf("Please provide a source for the layer version content.")
 	}
-	archive, release, err := p.fetch(ctx, in.Content.ZipFile, in.Content.S3Bucket, in.Content.S3Key, in.Content.S3ObjectVersion)
+	content, release, err := p.fetch(ctx, in.Content.ZipFile, in.Content.S3Bucket, in.Content.S3Key, in.Content.S3ObjectVersion)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	signature, err := p.signatureOf(ctx, archive)
+	signature, err := p.signatureOf(ctx, content.archive)
 	if err != nil {
 		return nil, err
 	}
-	zip, err := p.keep(ctx, archive)
+	code, err := p.newCode(ctx, content, nil)
 	if err != nil {
 		return nil, err
 	}
 	v := lamina.LayerVersion{
-		Layer: id, Digest: zip.Digest, CodeSize: zip.CodeSize, UnpackedSize: zip.UnpackedSize,
+		Layer: id, Digest: code.Digest, Directory: code.Directory, CodeSize: code.CodeSize, UnpackedSize: code.UnpackedSize,
 		Description: value(in.Description), LicenseInfo: in.LicenseInfo,
 		Runtimes: in.CompatibleRuntimes, Architectures: in.CompatibleArchitectures,
 		Created: p.now(), Signature: signature,
@@ -260,7 +260,7 @@ func (p *Plane) attach(ctx context.Context, tx *store.Tx, in lamina.Scope, arns 
 			return nil, err
 		}
 		attached = append(attached, lamina.AttachedLayer{
-			ARN: v.ARN(), Digest: v.Digest, CodeSize: v.CodeSize, UnpackedSize: v.UnpackedSize,
+			ARN: v.ARN(), Digest: v.Digest, Directory: v.Directory, CodeSize: v.CodeSize, UnpackedSize: v.UnpackedSize,
 			SigningProfileVersionARN: v.Signature.ProfileVersionARN, SigningJobARN: v.Signature.JobARN,
 		})
 	}

@@ -22,29 +22,41 @@ type Objects interface {
 // it unpacks to. AWS limits only the latter.
 const zipOverhead = 64 << 20
 
+// source is where code or a layer comes from: an archive, or a directory of the
+// host that is shown as it is. An image has neither.
+type source struct {
+	archive   wire.Upload
+	directory string
+}
+
 // fetch reads the archive that a request names in S3. When the request brings
-// the archive itself, or an image, fetch returns what it was given. The caller
-// calls release when it has kept the archive, or does not want to.
-func (p *Plane) fetch(ctx context.Context, zip wire.Upload, bucket, key, version *string) (_ wire.Upload, release func(), err error) {
+// the archive itself, or an image, fetch returns what it was given; when it names
+// a directory, there is nothing to read. The caller calls release when it has
+// kept the archive, or does not want to.
+func (p *Plane) fetch(ctx context.Context, zip wire.Upload, bucket, key, version *string) (_ source, release func(), err error) {
 	if zip != nil || bucket == nil {
-		return zip, func() {}, nil
+		return source{archive: zip}, func() {}, nil
+	}
+	if *bucket == lamina.HotReload && (p.directories != nil || p.objects == nil) {
+		directory, err := p.directory(key)
+		return source{directory: directory}, func() {}, err
 	}
 	if p.objects == nil {
-		return nil, nil, errNoS3(*bucket)
+		return source{}, nil, errNoS3(*bucket)
 	}
 	if key == nil {
-		return nil, nil, wire.InvalidParameterValue.Errorf("Please provide S3Key together with S3Bucket.")
+		return source{}, nil, wire.InvalidParameterValue.Errorf("Please provide S3Key together with S3Bucket.")
 	}
 	u, err := p.stage(ctx)
 	if err != nil {
-		return nil, nil, fmt.Errorf("stage %s/%s: %w", *bucket, *key, err)
+		return source{}, nil, fmt.Errorf("stage %s/%s: %w", *bucket, *key, err)
 	}
 	o := lamina.Object{Region: scope(ctx).Region, Bucket: *bucket, Key: *key, Version: value(version)}
 	if err := p.objects.Get(ctx, o, p.limits.Unzipped+zipOverhead, u); err != nil {
 		err = errors.Join(p.objectError(o, err), u.Discard())
-		return nil, nil, fmt.Errorf("read %s/%s: %w", *bucket, *key, err)
+		return source{}, nil, fmt.Errorf("read %s/%s: %w", *bucket, *key, err)
 	}
-	return u, func() { _ = u.Discard() }, nil // after Keep it does nothing; before, the sweeper has it too
+	return source{archive: u}, func() { _ = u.Discard() }, nil // after Keep it does nothing; before, the sweeper has it too
 }
 
 // objectError is what AWS answers when S3 refuses. The texts of a missing bucket

@@ -50,16 +50,29 @@ type Options struct {
 	Limits      lamina.Limits
 	Log         *slog.Logger
 	Now         func() time.Time
+	// URLAddress is where the client of the request in ctx reaches a function
+	// URL; nil writes it as AWS does.
+	URLAddress func(ctx context.Context, u lamina.FunctionURL) string
 
 	// Objects is the S3 that archives are read from, and Stage opens the storage
 	// they are written to. Both are nil where there is no S3.
 	Objects Objects
 	Stage   func(context.Context) (wire.Upload, error)
 
+	// Directories are those of the host that may be shown to functions as they
+	// are; nil where none may. With them, Stage is required.
+	Directories Directories
+
+	// Queues is the SQS that the ends of events are told to; nil where there is none.
+	Queues Queues
+	// DeliveryDelay is the wait after so many failed attempts to tell a target of
+	// an event's end; nil is lamina.EventDeferral.
+	DeliveryDelay func(attempts int) time.Duration
+
 	// EventsAtOnce bounds how many events run at the same time; 0 is 64.
 	EventsAtOnce int
 	// EventRetryDelay is the wait after so many failed attempts of an event; nil
-	// is lamina.EventRetryDelay.
+	// is AWS's.
 	EventRetryDelay func(attempts int) time.Duration
 }
 
@@ -75,8 +88,12 @@ type Plane struct {
 	wake        chan struct{} // whoever leaves a version pending sends without blocking; Run receives; never closed
 	settled     settling
 	recent      recent
+	urls        recentURLs
+	urlAddress  func(ctx context.Context, u lamina.FunctionURL) string
 	concurrency inFlight
 	mappings    alarm // of runMappings
+
+	directories Directories
 
 	objects Objects
 	stage   func(context.Context) (wire.Upload, error)
@@ -85,6 +102,9 @@ type Plane struct {
 
 	eventsAtOnce    int
 	eventRetryDelay func(attempts int) time.Duration
+	queues          Queues
+	deliveryDelay   func(attempts int) time.Duration
+	deliveryWake    deliveryAlarm
 	eventsWake      chan struct{} // whoever queues an event sends without blocking; RunEvents receives; never closed
 }
 
@@ -96,16 +116,23 @@ func New(o Options) *Plane {
 		concurrency: newInFlight(),
 		mappings:    make(alarm, 1),
 
-		objects: o.Objects, stage: o.Stage,
+		objects: o.Objects, stage: o.Stage, directories: o.Directories,
 		provisioner: o.Provisioner, provisionWake: make(chan struct{}, 1),
 
 		eventsAtOnce: o.EventsAtOnce, eventRetryDelay: o.EventRetryDelay, eventsWake: make(chan struct{}, 1),
+		queues: o.Queues, deliveryDelay: o.DeliveryDelay, deliveryWake: newDeliveryAlarm(),
+	}
+	if p.urlAddress = o.URLAddress; p.urlAddress == nil {
+		p.urlAddress = func(_ context.Context, u lamina.FunctionURL) string { return u.Address() }
 	}
 	if p.eventsAtOnce == 0 {
 		p.eventsAtOnce = eventsAtOnce
 	}
+	if p.deliveryDelay == nil {
+		p.deliveryDelay = lamina.EventDeferral
+	}
 	if p.eventRetryDelay == nil {
-		p.eventRetryDelay = lamina.EventRetryDelay
+		p.eventRetryDelay = func(attempts int) time.Duration { return lamina.EventRetryDelay(attempts, time.Minute) }
 	}
 	return p
 }

@@ -78,9 +78,9 @@ func cors(c *wire.Cors) *lamina.CORS {
 }
 
 // functionURLConfig is a URL as single answers and lists show it.
-func functionURLConfig(u lamina.FunctionURL) wire.FunctionUrlConfig {
+func (p *Plane) functionURLConfig(ctx context.Context, u lamina.FunctionURL) wire.FunctionUrlConfig {
 	return wire.FunctionUrlConfig{
-		FunctionUrl: u.Address(), FunctionArn: u.ARN(), AuthType: u.AuthType, Cors: (*wire.Cors)(u.CORS),
+		FunctionUrl: p.urlAddress(ctx, u), FunctionArn: u.ARN(), AuthType: u.AuthType, Cors: (*wire.Cors)(u.CORS),
 		CreationTime: urlTime(u.Created), LastModifiedTime: urlTime(u.LastModified), InvokeMode: ptr(u.Mode()),
 	}
 }
@@ -109,7 +109,7 @@ func (p *Plane) CreateFunctionUrlConfig(ctx context.Context, in *wire.CreateFunc
 	if err != nil {
 		return nil, fmt.Errorf("create url of %s: %w", ref.arn(), err)
 	}
-	c := functionURLConfig(u)
+	c := p.functionURLConfig(ctx, u)
 	return &wire.CreateFunctionUrlConfigResponse{
 		FunctionUrl: c.FunctionUrl, FunctionArn: c.FunctionArn, AuthType: c.AuthType, Cors: c.Cors, CreationTime: c.CreationTime,
 		InvokeMode: filled(u.InvokeMode), // recorded: no default here
@@ -130,7 +130,7 @@ func (p *Plane) GetFunctionUrlConfig(ctx context.Context, in *wire.GetFunctionUr
 	if err != nil {
 		return nil, fmt.Errorf("get url of %s: %w", ref.arn(), notFound(err, noURL))
 	}
-	c := functionURLConfig(u)
+	c := p.functionURLConfig(ctx, u)
 	return &wire.GetFunctionUrlConfigResponse{
 		FunctionUrl: c.FunctionUrl, FunctionArn: c.FunctionArn, AuthType: c.AuthType, Cors: c.Cors,
 		CreationTime: c.CreationTime, LastModifiedTime: c.LastModifiedTime, InvokeMode: c.InvokeMode,
@@ -162,7 +162,7 @@ func (p *Plane) UpdateFunctionUrlConfig(ctx context.Context, in *wire.UpdateFunc
 	if err != nil {
 		return nil, fmt.Errorf("update url of %s: %w", ref.arn(), err)
 	}
-	c := functionURLConfig(u)
+	c := p.functionURLConfig(ctx, u)
 	return &wire.UpdateFunctionUrlConfigResponse{
 		FunctionUrl: c.FunctionUrl, FunctionArn: c.FunctionArn, AuthType: c.AuthType, Cors: c.Cors,
 		CreationTime: c.CreationTime, LastModifiedTime: c.LastModifiedTime,
@@ -221,7 +221,7 @@ func (p *Plane) ListFunctionUrlConfigs(ctx context.Context, in *wire.ListFunctio
 	found, _ = page(found, limit)
 	out.FunctionUrlConfigs = make([]wire.FunctionUrlConfig, 0, len(found))
 	for _, u := range found {
-		out.FunctionUrlConfigs = append(out.FunctionUrlConfigs, functionURLConfig(u))
+		out.FunctionUrlConfigs = append(out.FunctionUrlConfigs, p.functionURLConfig(ctx, u))
 	}
 	return out, nil
 }

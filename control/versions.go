@@ -33,6 +33,10 @@ func (p *Plane) PublishVersion(ctx context.Context, in *wire.PublishVersionReque
 	if in.PublishTo != nil {
 		return nil, errNoPublishTo
 	}
+	archives, err := p.archivesOfLatest(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
 	var published lamina.Version
 	err = p.store.Update(ctx, func(tx *store.Tx) error {
 		f, err := tx.LockFunction(ctx, ref.FunctionID)
@@ -52,19 +56,23 @@ func (p *Plane) PublishVersion(ctx context.Context, in *wire.PublishVersionReque
 		if !settledVersion(latest) {
 			return errBusy(latest)
 		}
+		frozen, ok := latest.WithArchives(archives)
+		if !ok {
+			return errOtherDirectories
+		}
 		last, err := tx.LastFunctionVersion(ctx, ref.FunctionID)
 		switch {
-		case err == nil && last.Repeats(latest):
+		case err == nil && last.Repeats(frozen):
 			published = last
 			return nil
 		case err != nil && !missing(err):
 			return err
 		}
-		if err := p.admit(ctx, tx, ref.Scope, latest.Code.CodeSize); err != nil {
+		if err := p.admit(ctx, tx, ref.Scope, frozen.Code.CodeSize); err != nil {
 			return err
 		}
-		published = latest.Freeze(f.LastNumber+1, in.Description, newID(), p.now())
-		if latest.Config.SnapStart == "PublishedVersions" {
+		published = frozen.Freeze(f.LastNumber+1, in.Description, newID(), p.now())
+		if latest.Config.SnapStart == "PublishedVersions" || len(archives) > 0 {
 			published.Status = pending()
 		}
 		if err := tx.InsertFunctionVersion(ctx, published); err != nil {
@@ -80,6 +88,20 @@ func (p *Plane) PublishVersion(ctx context.Context, in *wire.PublishVersionReque
 		p.prepareSoon()
 	}
 	return configuration(published, published.ARN()), nil
+}
+
+// archivesOfLatest makes archives of the directories that $LATEST shows. A
+// function that does not exist has none.
+func (p *Plane) archivesOfLatest(ctx context.Context, ref reference) (map[string]lamina.Code, error) {
+	var latest lamina.Version
+	err := p.store.View(ctx, func(tx *store.Tx) (err error) {
+		latest, err = tx.FunctionVersion(ctx, ref.FunctionID, 0)
+		return ignoreMissing(err)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read function %s: %w", ref.Name, err)
+	}
+	return p.archives(ctx, latest.Directories())
 }
 
 // ListVersionsByFunction lists $LATEST, then the published versions, ascending.

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -15,10 +17,12 @@ import (
 	"github.com/lamina-run/lamina/runner/runtimeapi"
 	"github.com/lamina-run/lamina/runner/runtimes"
 	"github.com/lamina-run/lamina/runner/sandbox"
+	"github.com/lamina-run/lamina/runner/telemetry"
 )
 
-// initLimit is how long a new process may take to ask for its first invocation,
-// before the function's own timeout begins to count.
+// initLimit is how long new processes may take to ask for their first invocation,
+// before the function's own timeout begins to count. When they take longer, or
+// fail, they are started once more, and the timeout includes that.
 const initLimit = 10 * time.Second
 
 // killLimit is how long killing a sandbox's processes may take before the
@@ -39,12 +43,19 @@ type environment struct {
 	out       *output
 	timer     *time.Timer
 
-	request     *runtimeapi.Request // of the invocation that runs; never reused, the session may still write it
-	running     bool                // the process was started and not seen to exit
-	initialized bool                // the process has asked for an invocation
-	restarted   bool                // it is not the sandbox's first
-	execAt      time.Time
-	peak        int64 // bytes, as last seen
+	request     *runtimeapi.Request            // of the invocation that runs; never reused, the session may still write it
+	running     bool                           // processes were started, and none of them was seen to exit
+	initialized bool                           // they have asked for an invocation
+	restarted   bool                           // they are not the sandbox's first
+	init        atomic.Pointer[initialization] // the last one
+	peak        int64                          // bytes, as last seen
+
+	hub      *telemetry.Hub
+	external []string        // extensions in /opt/extensions
+	pipes    []*os.File      // both ends of what external extensions print to; empty without any
+	alive    map[string]bool // processes that were started and not seen to exit; the runtime has no name
+	crashed  *ending         // an exit that was seen when the invocation was over already
+	after    func() bool     // what is left of an invocation whose result is known; tells whether the environment is reusable
 
 	idleSince time.Time // guarded by the runner's mutex
 	warm      bool      // counted in the provision's warm; guarded by the runner's mutex
@@ -66,7 +77,7 @@ func (r *Runner) start(p *pool, v lamina.Version, s *provision) (_ *environment,
 		}
 	}()
 	now := r.options.Now()
-	request := runtimes.Request{Version: v, LogStream: runtimes.LogStream(v, now), Task: archives.task, Layers: archives.layers, Provisioned: s != nil}
+	request := runtimes.Request{Version: v, LogStream: runtimes.LogStream(v, now), Task: archives.task, Layers: archives.layers, Provisioned: s != nil, Endpoint: r.options.Endpoint}
 	if r.options.Credentials != nil {
 		request.Credentials = r.options.Credentials(v)
 	}
@@ -75,13 +86,13 @@ func (r *Runner) start(p *pool, v lamina.Version, s *provision) (_ *environment,
 		return nil, err
 	}
 	spec := sandbox.Spec{
-		ID:       v.ARN(),
-		Task:     archives.task,
-		Layers:   archives.layers,
-		Binds:    make([]sandbox.Bind, len(launch.Binds)),
-		Masks:    launch.Masks,
-		TmpBytes: v.Config.EphemeralStorage << 20,
+		ID:     v.ARN(),
+		Task:   archives.task,
+		Layers: archives.layers,
+		Binds:  make([]sandbox.Bind, len(launch.Binds)),
+		Masks:  launch.Masks,
 	}
+	allot(&spec, &v.Config)
 	for i, b := range launch.Binds {
 		spec.Binds[i] = sandbox.Bind(b)
 	}
@@ -91,26 +102,42 @@ func (r *Runner) start(p *pool, v lamina.Version, s *provision) (_ *environment,
 	}
 	e := &environment{
 		runner: r, pool: p, provision: s, version: v, launch: launch, archives: archives, box: box,
-		timer: time.NewTimer(time.Hour),
+		timer: time.NewTimer(time.Hour), alive: map[string]bool{},
 	}
 	e.timer.Stop()
-	e.out, err = newOutput(box.Output(), &e.version, request.LogStream, r.options.Logs, r.options.Now)
+	// Not ended with ctx: closing the sandbox closes its listener and connections.
+	forever := context.WithoutCancel(ctx)
+	e.hub = telemetry.New(forever, telemetry.Options{Dial: box.Dial, Now: r.options.Now})
+	e.out, err = newOutput(box.Output(), &e.version, request.LogStream, r.options.Logs, e.hub, r.options.Now)
+	if err == nil {
+		err = e.extend()
+	}
 	if err != nil {
+		e.closePipes()
 		return nil, errors.Join(err, box.Close())
 	}
 	e.session = runtimeapi.New(runtimeapi.Options{
 		MaxPayload: r.options.Limits.ResponsePayload,
-		Begin:      func(r *runtimeapi.Request, at time.Time) { e.out.begin(at, r.ID) },
-		Now:        r.options.Now,
+		MaxStream:  r.options.Limits.StreamedResponse,
+		Function: runtimeapi.Function{
+			Name: v.Function.Name, Version: v.Qualifier(), Handler: v.Config.Handler, AccountID: v.Function.Account,
+		},
+		Subscribe: e.subscribe,
+		Begin: func(r *runtimeapi.Request, at time.Time) {
+			e.initSucceeded(at)
+			e.out.begin(at, e.startEvent(r))
+		},
+		Now: r.options.Now,
 	})
-	// Not ended with ctx: closing the sandbox closes its listener.
-	forever := context.WithoutCancel(ctx)
 	e.tasks.Go(func() {
 		if err := e.session.Run(forever, box.Listener()); err != nil {
 			r.options.Log.LogAttrs(forever, slog.LevelError, "runtime API stopped", slog.String("version", v.ARN()), slog.Any("err", err))
 		}
 	})
-	e.tasks.Go(e.out.read)
+	e.tasks.Go(func() { e.out.read(e.out.function) })
+	if len(e.pipes) > 0 {
+		e.tasks.Go(func() { e.out.read(e.out.extensions) })
+	}
 
 	r.mu.Lock()
 	stopped := r.stopped
@@ -130,6 +157,12 @@ func (e *environment) kill() {
 	}
 }
 
+func (e *environment) closePipes() {
+	for _, f := range e.pipes {
+		f.Close() // nothing was written that could be lost
+	}
+}
+
 // discard closes the environment and gives its slot back.
 func (e *environment) discard() {
 	r := e.runner
@@ -142,131 +175,139 @@ func (e *environment) discard() {
 		}
 	}
 	r.mu.Unlock()
+	e.shutdown(runtimeapi.ReasonSpindown)
 	e.kill()
+	e.hub.Close()
+	e.closePipes()
 	e.tasks.Wait()
 	e.archives.release()
 	r.free(e.pool)
 	r.refillSoon()
 }
 
-// exec starts the process.
-func (e *environment) exec(ctx context.Context) error {
-	e.execAt = e.runner.options.Now()
-	e.initialized = false
-	if !e.restarted {
-		e.out.initStart(e.execAt)
-	}
-	p := sandbox.Process{Path: e.launch.Path, Args: e.launch.Args, Env: e.launch.Env, Dir: e.launch.Dir}
-	err := e.box.Exec(ctx, p)
-	if e.launch.Wrapper != "" && errors.Is(err, syscall.ENOEXEC) {
-		// A script without an interpreter line, which a shell would run.
-		p.Path, p.Args = "/bin/sh", append([]string{"/bin/sh"}, p.Args...)
-		err = e.box.Exec(ctx, p)
-	}
-	e.running = err == nil
-	return err
-}
-
-// reset kills what is left of the process, so that exec can start another.
-func (e *environment) reset() error {
-	e.running = false
-	e.restarted = true
-	ctx, cancel := context.WithTimeout(e.runner.life, killLimit)
-	defer cancel()
-	if err := e.box.KillProcesses(ctx); err != nil {
-		return err
-	}
-	select {
-	case <-e.box.Exited():
-	default:
-	}
-	e.session.Reset()
-	return nil
-}
-
 // invoke runs one invocation. The environment is reusable unless it says
 // otherwise. An error is Lamina's, not the function's.
 func (e *environment) invoke(in *lamina.Invocation) (_ lamina.Result, reusable bool, err error) {
 	timeout := time.Duration(e.version.Config.Timeout) * time.Second
-	e.request = &runtimeapi.Request{
-		ID: in.RequestID, InvokedARN: in.InvokedARN, TraceID: in.TraceID, ClientContext: in.ClientContext,
-		Payload: in.Payload, Timeout: timeout,
+	traceID := in.TraceID
+	if traceID == "" {
+		traceID = newTraceID(e.runner.options.Now())
 	}
-	if e.request.TraceID == "" {
-		e.request.TraceID = newTraceID(e.runner.options.Now())
+	payload := in.Payload
+	if len(payload) == 0 {
+		payload = []byte("{}")
 	}
-	if len(in.Payload) == 0 {
-		e.request.Payload = []byte("{}")
+	if err := e.wake(); err != nil {
+		return lamina.Result{}, false, err
 	}
 	e.out.expect(in.Tail)
 
 	if e.running {
 		select {
-		case _, ok := <-e.box.Exited(): // between two invocations
+		case x, ok := <-e.box.Exited(): // between two invocations
 			if !ok {
 				return lamina.Result{}, false, errGone
 			}
-			if err := e.reset(); err != nil {
+			delete(e.alive, x.Name)
+			if err := e.reset(runtimeapi.ReasonFailure); err != nil {
 				return lamina.Result{}, false, err
 			}
 		default:
 		}
 	}
 	cold := !e.restarted && !e.running
+	suppressed := false // the invocation includes an initialization
 	for attempt := 0; ; attempt++ {
+		free := cold && attempt == 0
+		e.request = &runtimeapi.Request{
+			ID: in.RequestID, InvokedARN: in.InvokedARN, TraceID: traceID, ClientContext: in.ClientContext,
+			Payload: payload, Timeout: timeout, Sink: in.Sink,
+		}
+		var failed *ending
 		if !e.running {
-			if err := e.exec(e.runner.life); err != nil {
-				result, err := e.execFailed(in, err)
-				return result, false, err
+			limit := initLimit
+			if !free {
+				limit, suppressed = timeout, true
+				e.out.suppress()
+			}
+			if failed, err = e.begin(free, limit); err != nil {
+				return lamina.Result{}, false, err
 			}
 		}
-		if err := e.session.Deliver(e.request); err != nil {
-			return lamina.Result{}, false, err
+		if suppressed {
+			e.request.Deadline = e.init.Load().until
 		}
-		end, err := e.await(timeout, cold && attempt == 0)
-		if err != nil {
-			return lamina.Result{}, false, err
+		var end ending
+		if failed != nil {
+			end = *failed
+		} else {
+			if err := e.session.Deliver(e.request); err != nil {
+				return lamina.Result{}, false, err
+			}
+			if end, err = e.await(timeout, free); err != nil {
+				return lamina.Result{}, false, err
+			}
+		}
+		if !e.initialized {
+			e.initFailed(end)
+			end.again = free
 		}
 		if end.again && attempt == 0 {
-			if err := e.reset(); err != nil {
+			reason := runtimeapi.ReasonFailure
+			if end.timedOut {
+				reason = runtimeapi.ReasonTimeout
+			}
+			if err := e.reset(reason); err != nil {
 				return lamina.Result{}, false, err
 			}
 			continue
 		}
-		return e.conclude(in, end, e.report(end, cold, timeout), timeout)
+		return e.conclude(in, end, timeout, cold && attempt == 0, suppressed)
 	}
 }
 
-// ending is how the wait for an invocation ended.
+// ending is how the wait for an invocation, or for an initialization, ended:
+// with an outcome, or in time with what kind and text say, or too late.
 type ending struct {
 	outcome  *runtimeapi.Outcome
-	exit     *sandbox.Exit
 	timedOut bool
-	// again says that the process is gone or stuck without having seen the
+	kind     string // error type
+	text     string
+	// again says that the processes are gone or stuck without having seen the
 	// invocation.
 	again bool
 	at    time.Time
 }
 
+func (end *ending) ok() bool { return end.outcome == nil && !end.timedOut && end.kind == "" }
+
 // await waits for what comes of the delivered invocation. With free, the
 // initialization has a limit of its own; else the function's timeout includes it.
 func (e *environment) await(timeout time.Duration, free bool) (ending, error) {
+	now := e.runner.options.Now
 	var ready <-chan struct{}
-	if !e.initialized {
-		ready = e.session.Ready()
-	}
 	was := e.initialized
-	if ready != nil && free {
-		e.timer.Reset(initLimit)
-	} else {
+	if was {
 		e.timer.Reset(timeout)
+	} else {
+		ready = e.session.Ready()
+		e.timer.Reset(e.init.Load().until.Sub(now()))
 	}
 	defer e.timer.Stop()
+	defer func() {
+		// What came of it may have been quicker than the word that it began.
+		if _, taken := e.session.TakenAt(); taken && !e.initialized {
+			e.initialized = true
+		}
+	}()
 	for {
 		select {
 		case o := <-e.session.Outcomes():
 			if o.Kind != runtimeapi.InitFailed {
 				e.initialized = true
+			}
+			if o.Kind == runtimeapi.Truncated {
+				return e.truncated(o)
 			}
 			return ending{outcome: &o, at: o.At}, nil
 		case <-ready:
@@ -274,103 +315,173 @@ func (e *environment) await(timeout time.Duration, free bool) (ending, error) {
 			e.initialized = true
 			if free {
 				at, _ := e.session.TakenAt()
-				e.timer.Reset(timeout - e.runner.options.Now().Sub(at))
+				e.timer.Reset(timeout - now().Sub(at))
 			}
 		case x, ok := <-e.box.Exited():
-			if e.runner.life.Err() != nil {
-				return ending{}, errStopped
-			}
-			if !ok {
-				return ending{}, errors.New("the sandbox vanished without an exit")
+			end, err := e.exited(x, ok)
+			if err != nil {
+				return ending{}, err
 			}
 			e.running = false
 			select { // what it said last
 			case o := <-e.session.Outcomes():
+				e.crashed = &end
 				return ending{outcome: &o, at: o.At}, nil
 			default:
 			}
-			return ending{exit: &x, again: was && e.session.Withdraw(), at: e.runner.options.Now()}, nil
+			if x.Name == "" {
+				if o := e.rest(); o != nil {
+					e.crashed = &end
+					return ending{outcome: o, at: o.At}, nil
+				}
+			}
+			end.again = was && e.session.Withdraw()
+			return end, nil
 		case <-e.timer.C:
 			select {
 			case o := <-e.session.Outcomes():
 				return ending{outcome: &o, at: o.At}, nil
 			default:
 			}
-			again := free && !e.initialized && e.session.Withdraw()
-			return ending{timedOut: true, again: again, at: e.runner.options.Now()}, nil
+			if at, taken := e.session.TakenAt(); was && taken {
+				// The time counts from there, not from when it was delivered.
+				if left := timeout - now().Sub(at); left > 0 {
+					e.timer.Reset(left)
+					continue
+				}
+			}
+			return ending{timedOut: true, at: now()}, nil
 		}
 	}
 }
 
-// conclude makes the result of an ending and sees what becomes of the process.
-func (e *environment) conclude(in *lamina.Invocation, end ending, rep report, timeout time.Duration) (lamina.Result, bool, error) {
-	var result lamina.Result
-	reusable := true
-	kill := false
+// verdict is what an ending means for the log, and for the processes.
+type verdict struct {
+	status    string
+	errorType string // as reported
+	note      string // a line before END
+	fault     string // what the Logs API says instead
+	reset     string // why the processes must go; empty when they may stay
+}
+
+// judge says what an ending means.
+func (e *environment) judge(requestID string, end *ending, timeout time.Duration) (lamina.Result, verdict) {
 	switch {
 	case end.timedOut:
 		text := fmt.Sprintf("Task timed out after %.2f seconds", timeout.Seconds())
-		result = failure("Sandbox.Timedout", in.RequestID, text)
-		rep.status, rep.note = "timeout", in.RequestID+" "+text
-		kill = true
-	case end.exit != nil:
-		text := exitText(*end.exit)
-		result = failure("Runtime.ExitError", in.RequestID, text)
-		rep.status, rep.note = "error", "RequestId: "+in.RequestID+" Error: "+text
-		rep.errorType = "Runtime.ExitError"
-		// A process that can't even start is not worth its /tmp.
-		kill, reusable = e.initialized, e.initialized
-	case end.outcome.Kind == runtimeapi.Responded:
-		result.Payload = end.outcome.Payload
-	case end.outcome.Kind == runtimeapi.TooLarge:
-		result = lamina.Result{FunctionError: lamina.Unhandled, Payload: fmt.Appendf(nil,
-			`{"errorMessage":"Response payload size exceeded maximum allowed payload size (%d bytes).","errorType":"Function.ResponseSizeTooLarge"}`,
-			e.runner.options.Limits.ResponsePayload)}
-		rep.status, rep.errorType = "error", "Function.ResponseSizeTooLarge"
-	default:
-		result = lamina.Result{FunctionError: lamina.Unhandled, Payload: end.outcome.Payload}
-		if len(result.Payload) == 0 {
-			result.Payload = errorPayload(end.outcome.ErrorType, "")
+		note := requestID + " " + text
+		return failure("Sandbox.Timedout", requestID, text),
+			verdict{status: statusTimeout, note: stamp(end.at) + " " + note, fault: note, reset: runtimeapi.ReasonTimeout}
+	case end.kind != "":
+		text := "RequestId: " + requestID + " Error: " + end.text
+		return failure(end.kind, requestID, end.text), verdict{
+			status: statusError, errorType: end.kind, note: text + "\n" + end.kind, fault: text, reset: runtimeapi.ReasonFailure,
 		}
-		rep.status, rep.errorType = "error", end.outcome.ErrorType
-		reusable = end.outcome.Kind != runtimeapi.InitFailed
+	case end.outcome == nil:
+		return lamina.Result{}, verdict{status: statusSuccess}
 	}
-	result.LogTail = e.out.end(in.RequestID, rep)
-	if kill {
-		if err := e.reset(); err != nil {
+	switch o := end.outcome; o.Kind {
+	case runtimeapi.Responded:
+		return lamina.Result{Payload: o.Payload}, verdict{status: statusSuccess}
+	case runtimeapi.Truncated:
+		return truncation(requestID), verdict{status: statusError, errorType: truncatedResponse, reset: runtimeapi.ReasonFailure}
+	case runtimeapi.TooLarge:
+		const kind = "Function.ResponseSizeTooLarge"
+		return lamina.Result{FunctionError: lamina.Unhandled, Payload: fmt.Appendf(nil,
+				`{"errorMessage":"Response payload size exceeded maximum allowed payload size (%d bytes).","errorType":"%s"}`, o.Limit, kind)},
+			verdict{status: statusError, errorType: kind}
+	default:
+		result := lamina.Result{FunctionError: lamina.Unhandled, Payload: o.Payload}
+		if len(result.Payload) == 0 {
+			result.Payload = errorPayload(o.ErrorType, "")
+		}
+		v := verdict{status: statusError, errorType: o.ErrorType}
+		if o.Kind == runtimeapi.InitFailed {
+			v.reset, v.errorType = runtimeapi.ReasonFailure, errorTypeOf(o.ErrorType)
+		}
+		return result, v
+	}
+}
+
+// conclude makes the result of an ending and sees what becomes of the processes.
+// What extensions still do about the invocation is left to e.after, unless the
+// caller wants to read about it.
+func (e *environment) conclude(in *lamina.Invocation, end ending, timeout time.Duration, cold, suppressed bool) (lamina.Result, bool, error) {
+	result, v := e.judge(in.RequestID, &end, timeout)
+	rep := e.report(&end, cold, suppressed)
+	if e.out.details(v.status) {
+		e.out.write(end.at, e.runtimeDone(e.request, rep.start, end.at, v.status, v.errorType, len(result.Payload)))
+	}
+	extended := e.session.Extended()
+	finish := func() (tail []byte, reusable bool) {
+		if v.reset == "" && extended {
+			last, err := e.settle(rep.start.Add(timeout))
+			if err != nil {
+				return nil, false
+			}
+			rep.end = last.at
+			if !last.ok() {
+				_, v = e.judge(in.RequestID, &last, timeout)
+			}
+		} else if v.reset == "" && e.crashed != nil {
+			v.reset = runtimeapi.ReasonFailure // it answered before; the result is what counts
+		}
+		rep.status, rep.errorType = v.status, v.errorType
+		if e.out.wanted() {
+			e.measure(&rep)
+		}
+		tail = e.out.end(rep.end, v.note, rep.events(v.fault)...)
+		if v.reset == "" {
+			return tail, true
+		}
+		if err := e.reset(v.reset); err != nil {
 			e.runner.options.Log.LogAttrs(e.runner.life, slog.LevelWarn, "environment not reusable",
 				slog.String("version", e.version.ARN()), slog.Any("err", err))
-			reusable = false
+			return tail, false
 		}
+		return tail, true
 	}
+	if extended && !in.Tail && v.reset == "" {
+		e.after = func() bool {
+			_, reusable := finish()
+			return reusable
+		}
+		return result, true, nil
+	}
+	var reusable bool
+	result.LogTail, reusable = finish()
 	return result, reusable, nil
 }
 
-// execFailed is the result of a process that did not start. What the function
-// brought along is its own fault; an interpreter is Lamina's.
-func (e *environment) execFailed(in *lamina.Invocation, err error) (lamina.Result, error) {
-	errno, ok := errors.AsType[syscall.Errno](err)
-	if !ok {
-		return lamina.Result{}, err
-	}
-	var result lamina.Result
+// report begins what the REPORT line says. Without one of the runtime it writes
+// START, too.
+func (e *environment) report(end *ending, cold, suppressed bool) report {
+	r := report{request: e.request, end: end.at, memorySize: e.version.Config.MemorySize}
+	taken, ok := e.session.TakenAt()
+	i := e.init.Load()
 	switch {
-	case e.launch.Wrapper != "":
-		status := 126
-		if errno == syscall.ENOENT {
-			status = 127
-		}
-		e.out.print(e.runner.options.Now(), fmt.Sprintf("/var/runtime/bootstrap: %s: %s", e.launch.Wrapper, sentence(errno)))
-		result = failure("Runtime.ExitError", in.RequestID, exitText(sandbox.Exit{Code: status}))
-	case lamina.RuntimeFamily(e.version.Config.Runtime) == "provided":
-		result = failure("Runtime.InvalidEntrypoint", in.RequestID, "fork/exec "+e.launch.Path+": "+errno.Error())
+	case !ok || !e.initialized:
+		// It never came to the invocation: what there was is initialization.
+		r.start = i.at
+		e.out.begin(end.at, e.startEvent(e.request))
+	case suppressed:
+		r.start = i.at
 	default:
-		return lamina.Result{}, err
+		r.start = taken
+		if cold {
+			r.init = max(taken.Sub(i.at), 0)
+		}
 	}
-	now := e.runner.options.Now()
-	e.out.beginLate(now, in.RequestID)
-	result.LogTail = e.out.end(in.RequestID, report{start: now, end: now, memorySize: e.version.Config.MemorySize, status: "error"})
-	return result, nil
+	return r
+}
+
+// measure adds the memory that was used. A process that is gone has none; then
+// what was seen last counts.
+func (e *environment) measure(r *report) {
+	if peak, err := e.box.PeakMemory(); err == nil {
+		e.peak = peak
+	}
+	r.peak = e.peak
 }
 
 func sentence(errno syscall.Errno) string {

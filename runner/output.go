@@ -2,10 +2,9 @@ package runner
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"math"
 	"os"
 	"strings"
 	"sync"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/runner/telemetry"
 )
 
 const (
@@ -21,44 +21,96 @@ const (
 	pipeSize = 64 << 10  // what a pipe holds: more can't have been written before a response
 )
 
-// output reads what an environment's processes print. Whoever reads the pipe
-// holds the mutex, so that what is read is in order whether the reader or
-// somebody who drains the pipe got it.
+// level is what LoggingConfig's levels compare.
+type level int
+
+const (
+	levelTrace level = iota
+	levelDebug
+	levelInfo
+	levelWarn
+	levelError
+	levelFatal
+)
+
+// parseLevel reads a level, or returns the one to take instead.
+func parseLevel(s string, instead level) level {
+	switch strings.ToUpper(s) {
+	case "TRACE":
+		return levelTrace
+	case "DEBUG":
+		return levelDebug
+	case "INFO":
+		return levelInfo
+	case "WARN", "WARNING":
+		return levelWarn
+	case "ERROR":
+		return levelError
+	case "FATAL", "CRITICAL":
+		return levelFatal
+	}
+	return instead
+}
+
+// output reads what an environment's processes print, and writes it with the
+// platform's own events to the log stream, to the tail and to telemetry. Whoever
+// reads a pipe holds the mutex, so that what is read is in order whether the
+// reader or somebody who drains the pipe got it.
 type output struct {
-	pipe    syscall.RawConn
-	version *lamina.Version
-	stream  string
-	logs    Logs
-	json    bool
-	quiet   bool // the platform's own events are not wanted
-	now     func() time.Time
+	version     *lamina.Version
+	stream      string
+	logs        Logs
+	hub         *telemetry.Hub
+	json        bool
+	system      level // of platform events, with the JSON format
+	application level // of the function's lines, with the JSON format
+	now         func() time.Time
+
+	function   *source
+	extensions *source // nil without any
 
 	mu      sync.Mutex
 	tailing bool   // the invocation wants its tail
+	kept    bool   // the tail begins before START
 	tail    []byte // of this invocation, or of the initialization before; at most twice tailSize
-	line    []byte // not ended yet; for logs only
 	buf     []byte
 }
 
-func newOutput(f *os.File, v *lamina.Version, stream string, logs Logs, now func() time.Time) (*output, error) {
+// source is one pipe.
+type source struct {
+	pipe     syscall.RawConn
+	category telemetry.Category
+	line     []byte // not ended yet; guarded by the output's mutex
+}
+
+func newSource(f *os.File, c telemetry.Category) (*source, error) {
 	pipe, err := f.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
+	return &source{pipe: pipe, category: c}, nil
+}
+
+func newOutput(f *os.File, v *lamina.Version, stream string, logs Logs, hub *telemetry.Hub, now func() time.Time) (*output, error) {
+	function, err := newSource(f, telemetry.Function)
+	if err != nil {
+		return nil, err
+	}
+	l := v.Config.Logging
 	return &output{
-		pipe: pipe, version: v, stream: stream, logs: logs, now: now, buf: make([]byte, 16<<10),
-		json: v.Config.Logging.Format == "JSON", quiet: v.Config.Logging.SystemLevel == "WARN",
+		version: v, stream: stream, logs: logs, hub: hub, now: now, function: function, buf: make([]byte, 16<<10),
+		json: l.Format == "JSON", system: parseLevel(l.SystemLevel, levelInfo), application: parseLevel(l.ApplicationLevel, levelInfo),
 	}, nil
 }
 
-// read reads until the sandbox is closed.
-func (o *output) read() {
+// read reads a source until it ends or is closed.
+func (o *output) read(s *source) {
 	for {
 		err := error(nil)
-		waitErr := o.pipe.Read(func(fd uintptr) bool {
+		waitErr := s.pipe.Read(func(fd uintptr) bool {
 			o.mu.Lock()
 			defer o.mu.Unlock()
-			err = o.take(int(fd))
+			err = o.take(s, int(fd))
 			return !errors.Is(err, syscall.EAGAIN)
 		})
 		if waitErr != nil || err != nil { // closed, or ended
@@ -71,7 +123,7 @@ func (o *output) read() {
 }
 
 // take reads what is there, once. It wants o.mu.
-func (o *output) take(fd int) error {
+func (o *output) take(s *source, fd int) error {
 	for {
 		n, err := syscall.Read(fd, o.buf)
 		switch {
@@ -82,7 +134,7 @@ func (o *output) take(fd int) error {
 		case n == 0:
 			return io.EOF
 		}
-		o.append(o.buf[:n])
+		o.append(s, o.buf[:n])
 		return nil
 	}
 }
@@ -90,59 +142,106 @@ func (o *output) take(fd int) error {
 // drain takes what was written so far. It wants o.mu. Control, unlike Read, may
 // be called while another goroutine waits in Read.
 func (o *output) drain() {
-	_ = o.pipe.Control(func(fd uintptr) { // fails only when closed: then there is nothing
-		for range pipeSize/len(o.buf) + 1 {
-			if o.take(int(fd)) != nil {
-				return
-			}
+	for _, s := range [...]*source{o.extensions, o.function} {
+		if s == nil {
+			continue
 		}
-	})
+		_ = s.pipe.Control(func(fd uintptr) { // fails only when closed: then there is nothing
+			for range pipeSize/len(o.buf) + 1 {
+				if o.take(s, int(fd)) != nil {
+					return
+				}
+			}
+		})
+	}
 }
 
-func (o *output) append(b []byte) {
-	if o.tailing {
-		o.tail = append(o.tail, b...)
-		if len(o.tail) > 2*tailSize {
-			o.tail = append(o.tail[:0], o.tail[len(o.tail)-tailSize:]...)
-		}
+// byLine says that lines are looked at one by one before they count.
+func (o *output) byLine(s *source) bool {
+	return o.json && o.application > levelTrace && s.category == telemetry.Function
+}
+
+func (o *output) append(s *source, b []byte) {
+	if o.tailing && !o.byLine(s) {
+		o.keep(b)
 	}
-	if o.logs == nil {
+	if o.logs == nil && !o.hub.Wanted() && !(o.tailing && o.byLine(s)) {
 		return
 	}
 	at := o.now()
 	for len(b) > 0 {
 		i := bytes.IndexByte(b, '\n')
 		if i < 0 {
-			room := lineSize - len(o.line)
+			room := lineSize - len(s.line)
 			if len(b) < room {
-				o.line = append(o.line, b...)
+				s.line = append(s.line, b...)
 				return
 			}
 			i = room
-			o.line = append(o.line, b[:i]...)
+			s.line = append(s.line, b[:i]...)
 			b = b[i:]
-			o.event(at)
+			o.event(s, at, s.line)
+			s.line = s.line[:0]
 			continue
 		}
-		if len(o.line) == 0 {
-			o.logs.Write(o.version, o.stream, at, b[:i])
+		if len(s.line) == 0 {
+			o.event(s, at, b[:i])
 		} else {
-			o.line = append(o.line, b[:i]...)
-			o.event(at)
+			s.line = append(s.line, b[:i]...)
+			o.event(s, at, s.line)
+			s.line = s.line[:0]
 		}
 		b = b[i+1:]
 	}
 }
 
-func (o *output) event(at time.Time) {
-	o.logs.Write(o.version, o.stream, at, o.line)
-	o.line = o.line[:0]
+// keep appends to the tail. It wants o.mu.
+func (o *output) keep(b []byte) {
+	o.tail = append(o.tail, b...)
+	if len(o.tail) > 2*tailSize {
+		o.tail = append(o.tail[:0], o.tail[len(o.tail)-tailSize:]...)
+	}
 }
 
-// flush ends a line that was not ended. It wants o.mu.
+// event passes one line on. It wants o.mu.
+func (o *output) event(s *source, at time.Time, line []byte) {
+	if o.byLine(s) {
+		if o.filtered(line) {
+			return
+		}
+		if o.tailing {
+			o.keep(line)
+			o.keep([]byte{'\n'})
+		}
+	}
+	if o.logs != nil {
+		o.logs.Write(o.version, o.stream, at, line)
+	}
+	o.hub.PublishLine(s.category, at, line, o.json)
+}
+
+// filtered says whether a line is below the level that the function's
+// configuration wants. Lines that are no JSON object with a level are never.
+func (o *output) filtered(line []byte) bool {
+	if len(line) < 2 || line[0] != '{' || !bytes.Contains(line, []byte(`"level"`)) {
+		return false
+	}
+	var record struct {
+		Level string `json:"level"`
+	}
+	if json.Unmarshal(line, &record) != nil {
+		return false
+	}
+	return parseLevel(record.Level, levelFatal) < o.application
+}
+
+// flush ends lines that were not ended. It wants o.mu.
 func (o *output) flush() {
-	if len(o.line) > 0 {
-		o.event(o.now())
+	for _, s := range [...]*source{o.extensions, o.function} {
+		if s != nil && len(s.line) > 0 {
+			o.event(s, o.now(), s.line)
+			s.line = s.line[:0]
+		}
 	}
 }
 
@@ -150,42 +249,38 @@ func (o *output) flush() {
 func (o *output) expect(tail bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.tailing = tail
+	o.tailing, o.kept = tail, false
 	o.tail = o.tail[:0]
 }
 
-// platform writes an event of Lamina's own. It wants o.mu.
+// suppress says that the initialization that now begins is part of the
+// invocation, and what it prints of the tail.
+func (o *output) suppress() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.drain()
+	o.kept = true
+	o.tail = o.tail[:0]
+}
+
+// platform writes a line of Lamina's own. It wants o.mu.
 func (o *output) platform(at time.Time, line string) {
 	if o.tailing {
-		o.tail = append(append(o.tail, line...), '\n')
+		o.keep([]byte(line))
+		o.keep([]byte{'\n'})
 	}
 	if o.logs != nil {
 		o.logs.Write(o.version, o.stream, at, []byte(line))
 	}
 }
 
-// initStart writes INIT_START, which no tail has.
-func (o *output) initStart(at time.Time) {
-	if o.logs == nil || o.json || o.quiet {
-		return
-	}
-	runtime := o.version.Config.Runtime
-	family := lamina.RuntimeFamily(runtime)
-	line := "INIT_START Runtime Version: " + family + ":" + strings.TrimPrefix(strings.TrimPrefix(runtime, family), ".") + ".v1"
-	o.logs.Write(o.version, o.stream, at, []byte(line))
-}
-
-// initReport writes INIT_REPORT about a failed initialization ahead of invocations.
-func (o *output) initReport(at time.Time, took time.Duration, errorType string) {
-	if o.logs == nil || o.json || o.quiet {
-		return
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
+// settle takes what was printed so far, and ends the line. It wants o.mu.
+func (o *output) settle() {
 	o.drain()
 	o.flush()
-	o.platform(at, fmt.Sprintf("INIT_REPORT Init Duration: %.2f ms\tPhase: init\tStatus: error\tError Type: %s",
-		float64(took)/float64(time.Millisecond), errorType))
+	if n := len(o.tail); n > 0 && o.tail[n-1] != '\n' {
+		o.tail = append(o.tail, '\n')
+	}
 }
 
 // print writes a line as if the function had.
@@ -193,76 +288,57 @@ func (o *output) print(at time.Time, line string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.platform(at, line)
+	o.hub.PublishLine(telemetry.Function, at, []byte(line), o.json)
 }
 
-func (o *output) wanted() bool { return o.tailing || o.logs != nil }
+func (o *output) wanted() bool { return o.tailing || o.logs != nil || o.hub.Wanted() }
 
-// begin writes START. What is printed already belongs to the initialization and
-// not in the tail.
-func (o *output) begin(at time.Time, requestID string) {
+// details says whether anybody wants the events that no line of text shows.
+func (o *output) details(status string) bool {
+	return o.hub.Wanted() || (o.json && failed(status, levelDebug) >= o.system)
+}
+
+// begin writes START when the runtime takes the invocation. What is printed
+// already belongs to the initialization and not in the tail.
+func (o *output) begin(at time.Time, e event) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.wanted() {
 		return
 	}
-	o.drain()
-	o.flush()
-	o.tail = o.tail[:0]
-	o.start(at, requestID)
+	o.settle()
+	if !o.kept {
+		o.tail = o.tail[:0]
+	}
+	o.emit(at, e)
 }
 
-// beginLate writes START for an invocation that the process never took. The tail
-// then has what the initialization printed, as if it had been part of it.
-func (o *output) beginLate(at time.Time, requestID string) {
+// write writes events after what was printed before.
+func (o *output) write(at time.Time, events ...event) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.wanted() {
 		return
 	}
-	o.drain()
-	o.flush()
-	printed := bytes.Clone(o.tail)
-	o.tail = o.tail[:0]
-	o.start(at, requestID)
-	if o.tailing {
-		o.tail = append(o.tail, printed...)
+	o.settle()
+	for _, e := range events {
+		o.emit(at, e)
 	}
 }
 
-// start writes START. It wants o.mu.
-func (o *output) start(at time.Time, requestID string) {
-	switch {
-	case o.quiet:
-	case o.json:
-		o.platform(at, fmt.Sprintf(`{"time":"%s","type":"platform.start","record":{"requestId":"%s","version":"%s"}}`,
-			stamp(at), requestID, o.version.Qualifier()))
-	default:
-		o.platform(at, "START RequestId: "+requestID+" Version: "+o.version.Qualifier())
-	}
-}
-
-// end writes END and REPORT after what was printed before, and returns the tail.
-func (o *output) end(requestID string, r report) []byte {
+// end writes the last events of an invocation and returns the tail.
+func (o *output) end(at time.Time, note string, events ...event) []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.wanted() {
 		return nil
 	}
-	o.drain()
-	o.flush()
-	if n := len(o.tail); n > 0 && o.tail[n-1] != '\n' {
-		o.tail = append(o.tail, '\n')
+	o.settle()
+	if note != "" {
+		o.platform(at, note)
 	}
-	if r.note != "" {
-		o.platform(r.end, stamp(r.end)+" "+r.note)
-	}
-	switch {
-	case o.quiet:
-	case o.json:
-		o.platform(r.end, r.json(requestID))
-	default:
-		o.platform(r.end, "END RequestId: "+requestID)
-		o.platform(r.end, r.text(requestID))
+	for _, e := range events {
+		o.emit(at, e)
 	}
 	if !o.tailing {
 		return nil
@@ -271,79 +347,31 @@ func (o *output) end(requestID string, r report) []byte {
 	return bytes.Clone(o.tail[max(0, len(o.tail)-tailSize):])
 }
 
-func stamp(at time.Time) string { return at.UTC().Format("2006-01-02T15:04:05.000Z") }
-
-// report is what the REPORT line says.
-type report struct {
-	start, end time.Time
-	init       time.Duration // zero unless this was a cold start
-	memorySize int64         // MB
-	peak       int64         // bytes
-	status     string        // empty, error or timeout
-	errorType  string
-	note       string // a line before END
-}
-
-// report gathers what the REPORT line says, if anybody wants to read it.
-func (e *environment) report(end ending, cold bool, timeout time.Duration) report {
-	r := report{end: end.at, memorySize: e.version.Config.MemorySize}
-	if !e.out.wanted() {
-		return r
-	}
-	taken, ok := e.session.TakenAt()
-	if ok {
-		r.start = taken
-		if cold && !e.restarted {
-			r.init = max(taken.Sub(e.execAt), 0)
-		}
-	} else {
-		// It never came to the invocation: what there was is initialization.
-		r.start = end.at
-		if end.timedOut {
-			r.start = end.at.Add(-timeout)
-		}
-		e.out.beginLate(r.start, e.request.ID)
-	}
-	if peak, err := e.box.PeakMemory(); err == nil { // a process that is gone has none; then the last one counts
-		e.peak = peak
-	}
-	r.peak = e.peak
-	return r
-}
-
-func (r report) figures() (duration, init float64, billed int64, used int64) {
-	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-	duration, init = max(ms(r.end.Sub(r.start)), 0), ms(r.init)
-	return duration, init, int64(math.Ceil(duration + init)), (r.peak + 1<<20 - 1) >> 20
-}
-
-func (r report) text(requestID string) string {
-	duration, init, billed, used := r.figures()
-	var b strings.Builder
-	fmt.Fprintf(&b, "REPORT RequestId: %s\tDuration: %.2f ms\tBilled Duration: %d ms\tMemory Size: %d MB\tMax Memory Used: %d MB\t",
-		requestID, duration, billed, r.memorySize, used)
-	if r.init > 0 {
-		fmt.Fprintf(&b, "Init Duration: %.2f ms\t", init)
+// emit writes one of the platform's events in the format of the stream, and
+// tells telemetry. It wants o.mu.
+func (o *output) emit(at time.Time, e event) {
+	if o.hub.Wanted() {
+		o.hub.Publish(telemetry.Platform, e.kind, at, []byte(e.record(true)))
 	}
 	switch {
-	case r.status == "timeout":
-		b.WriteString("Status: timeout")
-	case r.status == "error" && r.errorType != "" && strings.HasPrefix(r.errorType, "Runtime."):
-		b.WriteString("Status: error\tError Type: " + r.errorType)
+	case e.aside:
+		if o.logs == nil {
+			return
+		}
+		if o.json && e.level >= o.system {
+			o.logs.Write(o.version, o.stream, at, []byte(e.line(at)))
+		} else if !o.json && e.text != nil {
+			o.logs.Write(o.version, o.stream, at, []byte(e.text()))
+		}
+	case o.json:
+		if e.level >= o.system && !e.quiet && (o.tailing || o.logs != nil) {
+			o.platform(at, e.line(at))
+		}
+	case e.text != nil && (o.tailing || o.logs != nil):
+		o.platform(at, e.text())
 	}
-	return b.String()
 }
 
-func (r report) json(requestID string) string {
-	duration, init, billed, used := r.figures()
-	status := r.status
-	if status == "" {
-		status = "success"
-	}
-	metrics := fmt.Sprintf(`"durationMs":%.3f,"billedDurationMs":%d,"memorySizeMB":%d,"maxMemoryUsedMB":%d`, duration, billed, r.memorySize, used)
-	if r.init > 0 {
-		metrics += fmt.Sprintf(`,"initDurationMs":%.3f`, init)
-	}
-	return fmt.Sprintf(`{"time":"%s","type":"platform.report","record":{"requestId":"%s","metrics":{%s},"status":"%s"}}`,
-		stamp(r.end), requestID, metrics, status)
-}
+const stampLayout = "2006-01-02T15:04:05.000Z"
+
+func stamp(at time.Time) string { return at.UTC().Format(stampLayout) }

@@ -17,12 +17,13 @@ type poolKey struct {
 }
 
 // revisionKey is cheaper than a fingerprint: who changes a version changes its
-// revision.
+// revision, and who changes a directory that it shows changes the generation.
 type revisionKey struct {
 	function    lamina.FunctionID
 	incarnation string
 	number      int64
 	revision    string
+	generation  string
 }
 
 // pool holds the environments of one version. The runner's mutex guards it.
@@ -52,7 +53,7 @@ func keyOf(v *lamina.Version, fingerprint string) poolKey {
 
 // poolOf returns the pool of a version and makes it if need be. It wants r.mu.
 func (r *Runner) poolOf(v *lamina.Version) (_ *pool, outdated []*environment) {
-	revision := revisionKey{v.Function, v.Incarnation, v.Number, v.RevisionID}
+	revision := revisionKey{v.Function, v.Incarnation, v.Number, v.RevisionID, v.Code.Generation}
 	if v.RevisionID != "" {
 		if p := r.revisions[revision]; p != nil {
 			return p, nil
@@ -107,6 +108,13 @@ func (r *Runner) Retire(v lamina.Version) {
 	var idle []*environment
 	if p := r.pools[keyOf(&v, v.Fingerprint())]; p != nil {
 		idle = r.retire(p)
+	}
+	if len(v.Directories()) > 0 { // nobody but the runner knows the generation
+		for key, p := range r.pools {
+			if key.function == v.Function && key.incarnation == v.Incarnation && key.number == v.Number {
+				idle = append(idle, r.retire(p)...)
+			}
+		}
 	}
 	r.mu.Unlock()
 	closeAll(idle)
@@ -239,8 +247,22 @@ func (r *Runner) expired(before time.Time) []*environment {
 	return out
 }
 
+// finish is put for an environment in which extensions may still be at work.
+func (r *Runner) finish(e *environment, reusable bool) {
+	after := e.after
+	if after == nil {
+		r.put(e, reusable)
+		return
+	}
+	e.after = nil
+	r.environments.Go(func() { r.put(e, after()) })
+}
+
 // put gives an environment back after an invocation.
 func (r *Runner) put(e *environment, reusable bool) {
+	if reusable {
+		e.idle()
+	}
 	r.mu.Lock()
 	s := e.provision
 	if s != nil && (!e.running || s.live > s.want) { // no longer initialized, or released

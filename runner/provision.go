@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"syscall"
 	"time"
 
 	"github.com/lamina-run/lamina"
@@ -219,37 +218,57 @@ func statusReason(err error) string {
 // initialize starts the process and waits until it asks for its first
 // invocation. An *initError is the function's own failure.
 func (e *environment) initialize() error {
-	err := e.exec(e.runner.life)
+	failed, err := e.begin(true, max(provisionedInitLimit, time.Duration(e.version.Config.Timeout)*time.Second))
 	if err != nil {
-		_, refused := errors.AsType[syscall.Errno](err)
-		if refused && (e.launch.Wrapper != "" || lamina.RuntimeFamily(e.version.Config.Runtime) == "provided") {
-			return e.initFailed("Runtime.InvalidEntrypoint")
-		}
 		return err
 	}
-	e.timer.Reset(max(provisionedInitLimit, time.Duration(e.version.Config.Timeout)*time.Second))
+	end := ending{at: e.runner.options.Now()}
+	if failed != nil {
+		end = *failed
+	} else if end, err = e.awaitReady(); err != nil {
+		return err
+	}
+	if end.ok() {
+		e.initialized = true
+		e.initSucceeded(end.at)
+		return nil
+	}
+	e.initFailed(end)
+	switch {
+	case end.timedOut:
+		return &initError{"Sandbox.Timedout"}
+	case end.outcome != nil:
+		return &initError{outcomeType(*end.outcome)}
+	}
+	return &initError{end.kind}
+}
+
+// awaitReady waits until the processes ask for their first invocation.
+func (e *environment) awaitReady() (ending, error) {
+	now := e.runner.options.Now
+	e.timer.Reset(e.init.Load().until.Sub(now()))
 	defer e.timer.Stop()
 	select {
 	case <-e.session.Ready():
-		e.initialized = true
-		return nil
+		return ending{at: now()}, nil
 	case o := <-e.session.Outcomes():
-		return e.initFailed(outcomeType(o))
-	case _, ok := <-e.box.Exited():
-		if e.runner.life.Err() != nil || !ok {
-			return errStopped
+		return ending{outcome: &o, at: o.At}, nil
+	case x, ok := <-e.box.Exited():
+		end, err := e.exited(x, ok)
+		if err != nil {
+			return ending{}, err
 		}
 		e.running = false
 		select { // what it said last
 		case o := <-e.session.Outcomes():
-			return e.initFailed(outcomeType(o))
+			return ending{outcome: &o, at: o.At}, nil
 		default:
-			return e.initFailed("Runtime.ExitError")
+			return end, nil
 		}
 	case <-e.timer.C:
-		return e.initFailed("Sandbox.Timedout")
+		return ending{timedOut: true, at: now()}, nil
 	case <-e.runner.life.Done():
-		return context.Cause(e.runner.life)
+		return ending{}, context.Cause(e.runner.life)
 	}
 }
 
@@ -258,10 +277,4 @@ func outcomeType(o runtimeapi.Outcome) string {
 		return "Runtime.Unknown"
 	}
 	return o.ErrorType
-}
-
-func (e *environment) initFailed(kind string) error {
-	now := e.runner.options.Now()
-	e.out.initReport(now, now.Sub(e.execAt), kind)
-	return &initError{kind}
 }

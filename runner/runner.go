@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,9 +30,16 @@ type Options struct {
 	Credentials func(lamina.Version) runtimes.Credentials
 	// Logs takes what functions print; nil drops it.
 	Logs Logs
+	// Directories shows those of the host that versions name; nil shows none.
+	Directories Directories
+	// Endpoint is the server's URL as functions reach it; empty if they don't.
+	Endpoint string
 	// Idle is how long an environment waits for another invocation; zero is 10
 	// minutes.
 	Idle time.Duration
+	// FreezeAfter is how long an environment's processes run on after an
+	// invocation before they are frozen until the next; zero is 100 ms, less never.
+	FreezeAfter time.Duration
 	// MaxEnvironments bounds how many there are at a time; zero is the limit of
 	// concurrent executions.
 	MaxEnvironments int
@@ -141,7 +149,9 @@ func (r *Runner) stop() {
 		s.ready = nil
 	}
 	for e := range r.live {
-		busy = append(busy, e)
+		if !slices.Contains(idle, e) {
+			busy = append(busy, e)
+		}
 	}
 	for _, w := range r.waiting {
 		close(w.granted)
@@ -211,7 +221,7 @@ func (r *Runner) acquire(ctx context.Context, v lamina.Version) (archives, error
 	group, ctx := errgroup.WithContext(ctx)
 	for i, l := range v.Config.Layers {
 		group.Go(func() (err error) {
-			a.layers[i], a.releases[i], err = r.options.Layers.Acquire(ctx, l.Digest)
+			a.layers[i], a.releases[i], err = r.tree(ctx, l.Directory, l.Digest)
 			if err != nil {
 				return fmt.Errorf("layer %s: %w", l.ARN, err)
 			}
@@ -219,7 +229,7 @@ func (r *Runner) acquire(ctx context.Context, v lamina.Version) (archives, error
 		})
 	}
 	var err error
-	a.task, a.releases[n], err = r.options.Layers.Acquire(ctx, v.Code.Digest)
+	a.task, a.releases[n], err = r.tree(ctx, v.Code.Directory, v.Code.Digest)
 	if err = cmp.Or(group.Wait(), err); err != nil {
 		a.release()
 		return archives{}, err
@@ -242,6 +252,11 @@ func (r *Runner) Invoke(ctx context.Context, in lamina.Invocation) (lamina.Resul
 			return lamina.Result{}, context.Cause(ctx)
 		}
 	}
+	generation, err := r.generation(ctx, &in.Version)
+	if err != nil {
+		return lamina.Result{}, fmt.Errorf("invoke %s: %w", in.Version.ARN(), err)
+	}
+	in.Version.Code.Generation = generation
 	for {
 		e, p, err := r.take(ctx, &in.Version)
 		if err != nil {
@@ -259,7 +274,10 @@ func (r *Runner) Invoke(ctx context.Context, in lamina.Invocation) (lamina.Resul
 			}
 		}
 		result, reusable, err := e.invoke(&in)
-		r.put(e, reusable)
+		if in.Sink != nil && !errors.Is(err, errGone) {
+			in.Sink.End() // before put, which may wait for a connection that writes
+		}
+		r.finish(e, reusable)
 		if errors.Is(err, errGone) {
 			continue // the next one is another, at the latest a new one
 		}

@@ -59,6 +59,12 @@ func (e *events) Write(_ *lamina.Version, _ string, _ time.Time, line []byte) {
 	e.lines = append(e.lines, string(line))
 }
 
+func (e *events) clear() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.lines = nil
+}
+
 func (e *events) all() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -142,7 +148,7 @@ func (h *host) archive(t testing.TB, files map[string]string) lamina.Digest {
 	for name, text := range files {
 		header := &zip.FileHeader{Name: name, Method: zip.Deflate}
 		mode := os.FileMode(0o644)
-		if filepath.Base(name) == "bootstrap" || strings.Contains(name, "bin/") {
+		if filepath.Base(name) == "bootstrap" || strings.Contains(name, "bin/") || strings.HasPrefix(name, "extensions/") {
 			mode = 0o755
 		}
 		header.SetMode(mode)
@@ -343,7 +349,7 @@ func TestTimeout(t *testing.T) {
 
 func TestExitWhileIdle(t *testing.T) {
 	t.Parallel()
-	h := newHost(t, nil)
+	h := newHost(t, func(o *runner.Options) { o.FreezeAfter = -1 }) // frozen it would not exit
 	v := h.version(t, h.python(t), "handler.handler", map[string]string{"handler.py": function})
 	v.Config.Environment = map[string]string{"TEST_EXIT": v.Function.Name + t.TempDir()}
 	for range 3 {
@@ -374,12 +380,14 @@ func alive(t *testing.T, variable string) bool {
 
 func TestInitErrors(t *testing.T) {
 	t.Parallel()
-	h := newHost(t, nil)
+	log := &events{}
+	h := newHost(t, func(o *runner.Options) { o.Logs = log })
 	python := h.python(t)
 	for _, c := range []struct{ name, source, kind, message string }{
 		{"a failing module", "print('before')\nraise Exception('Runtime startup fails')", "Exception", "Runtime startup fails"},
 		{"an exit", "import sys\nprint('before', flush=True)\nsys.exit(0)", "Runtime.ExitError", "RequestId: " + requestID + " Error: Runtime exited without providing a reason"},
 		{"a segmentation fault", "import ctypes\nprint('before', flush=True)\nctypes.string_at(0)", "Runtime.ExitError", "RequestId: " + requestID + " Error: Runtime exited with error: signal: segmentation fault"},
+		{"a missing handler", "print('before')", "Runtime.HandlerNotFound", "Handler 'handler' missing on module 'handler'"},
 		{"a missing module", "print('before')\nimport absent", "Runtime.ImportModuleError", "Unable to import module 'handler': No module named 'absent'"},
 	} {
 		v := h.version(t, python, "handler.handler", map[string]string{"handler.py": c.source})
@@ -391,12 +399,33 @@ func TestInitErrors(t *testing.T) {
 		if r.FunctionError != lamina.Unhandled || got.ErrorType != c.kind || got.ErrorMessage != c.message {
 			t.Errorf("%s: %s; want %s: %s", c.name, r.Payload, c.kind, c.message)
 		}
-		if !regexp.MustCompile(`(?s)^START .*\nbefore\n.*\nEND .*\nREPORT `).Match(r.LogTail) {
-			t.Errorf("%s: tail = %q", c.name, r.LogTail)
+		logged, note := c.kind, ""
+		if c.kind == "Exception" {
+			logged = "Runtime.Unknown" // to the platform
 		}
-	}
-	if s := h.Environments(); s.Live != 0 {
-		t.Errorf("environments = %+v; want none", s)
+		if c.kind == "Runtime.ExitError" {
+			note = regexp.QuoteMeta(c.message) + "\nRuntime\\.ExitError\n"
+		}
+		// The second initialization is part of the invocation, the first is not.
+		want := `(?s)^before\n.*INIT_REPORT Init Duration: \d+\.\d\d ms\tPhase: invoke\tStatus: error\tError Type: ` + logged +
+			`\nSTART [^\n]*\n` + note + `END [^\n]*\nREPORT [^\n]*\tStatus: error\tError Type: ` + logged + `\n$`
+		if !regexp.MustCompile(want).Match(r.LogTail) {
+			t.Errorf("%s: tail = %q; want %s", c.name, r.LogTail, want)
+		}
+		before := strings.Count(log.all(), "\nbefore\n")
+		if !regexp.MustCompile(`(?s)^INIT_START .*\nbefore\n.*INIT_REPORT [^\n]*\tPhase: init\tStatus: error\tError Type: `+logged+`\n`).MatchString(log.all()) || before != 2 {
+			t.Errorf("%s: events = %s; want a failed initialization before", c.name, log.all())
+		}
+		// The next invocation tries once, in the same sandbox.
+		h.invoke(t, v, "{}")
+		if n := strings.Count(log.all(), "\nbefore\n"); n != 3 {
+			t.Errorf("%s: %d initializations after two invocations; want 3", c.name, n)
+		}
+		if s := h.Environments(); s != (runner.Stats{Live: 1, Idle: 1}) {
+			t.Errorf("environments = %+v; want one, idle", s)
+		}
+		h.Retire(v)
+		log.clear()
 	}
 }
 
@@ -495,9 +524,9 @@ func TestWrapper(t *testing.T) {
 func TestMissingRuntime(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, nil)
-	for _, runtime := range []string{"python3.99", "nodejs98.x", "java21"} {
+	for _, runtime := range []string{"python3.99", "nodejs98.x", "dotnet8"} {
 		v := h.version(t, runtime, "a.b", map[string]string{"a.py": ""})
-		if err := h.Prepare(t.Context(), v); err != nil && runtime != "java21" {
+		if err := h.Prepare(t.Context(), v); err != nil && runtime != "dotnet8" {
 			t.Errorf("Prepare(%s) = %v; want nil", runtime, err)
 		}
 		_, err := h.Invoke(t.Context(), lamina.Invocation{Version: v})
@@ -648,10 +677,59 @@ func TestLogs(t *testing.T) {
 	h.invoke(t, v, `{"do":"print"}`)
 	v.Config.Logging.Format, v.RevisionID = "JSON", "r2"
 	h.invoke(t, v, `{"do":"print"}`)
-	want := regexp.MustCompile(`^INIT_START Runtime Version: python:3\.\d+\.v1\ninitializing\nSTART .*\none\ntwo\nthree\nEND .*\nREPORT .*\n` +
+	want := regexp.MustCompile(`^INIT_START Runtime Version: python:3\.\d+\.v1\tRuntime Version ARN: arn:aws:lambda:eu-central-1::runtime:[0-9a-f]{64}\ninitializing\nSTART .*\none\ntwo\nthree\nEND .*\nREPORT .*\n` +
+		`\{"time":".*Z","type":"platform.initStart","record":\{"initializationType":"on-demand","phase":"init","runtimeVersion":"python:.*\n` +
 		`initializing\n\{"time":".*Z","type":"platform.start","record":\{"requestId":"` + requestID + `","version":"\$LATEST"\}\}\none\ntwo\nthree\n` +
 		`\{"time":".*Z","type":"platform.report","record":\{.*"initDurationMs":.*"status":"success"\}\}$`)
 	if got := log.all(); !want.MatchString(got) {
 		t.Errorf("events = %s", got)
+	}
+}
+
+func TestLogLevels(t *testing.T) {
+	t.Parallel()
+	log := &events{}
+	h := newHost(t, func(o *runner.Options) { o.Logs = log })
+	v := h.version(t, h.python(t), "handler.handler", map[string]string{"handler.py": `
+import json, os, sys
+def handler(event, context):
+    for level in ("DEBUG", "INFO", "WARN", "ERROR"):
+        sys.stdout.write(json.dumps({"level": level, "timestamp": "2026-01-01T00:00:00Z", "message": level.lower()}) + "\n")
+    sys.stdout.write("plain\n")
+    sys.stdout.flush()
+    if event.get("exit"):
+        os._exit(1)
+`})
+	kinds := regexp.MustCompile(`"type":"(platform\.\w+)"|"message": "(\w+)"|^(plain)$`)
+	for _, c := range []struct {
+		application, system string
+		payload             string
+		want                string
+	}{
+		{"", "", "{}", "initStart start info warn error plain report"},
+		{"DEBUG", "DEBUG", "{}", "initStart initRuntimeDone initReport start debug info warn error plain runtimeDone report"},
+		{"ERROR", "WARN", "{}", "error plain"},
+		{"FATAL", "WARN", `{"exit":true}`, "plain runtimeDone report"},
+		{"WARN", "INFO", `{"exit":true}`, "initStart start warn error plain runtimeDone report"},
+	} {
+		log.clear()
+		v.Config.Logging = lamina.Logging{Format: "JSON", Group: "g", ApplicationLevel: c.application, SystemLevel: c.system}
+		v.RevisionID = c.application + c.system + c.payload
+		r := h.invoke(t, v, c.payload)
+		var got []string
+		for line := range strings.Lines(log.all()) {
+			if m := kinds.FindStringSubmatch(strings.TrimSpace(line)); m != nil {
+				got = append(got, strings.TrimPrefix(m[1]+m[2]+m[3], "platform."))
+			}
+		}
+		if g := strings.Join(got, " "); g != c.want {
+			t.Errorf("levels %q and %q: %s; want %s\n%s", c.application, c.system, g, c.want, log.all())
+		}
+		if bytes.Contains(r.LogTail, []byte("debug")) != (c.application == "DEBUG") {
+			t.Errorf("tail = %s", r.LogTail)
+		}
+		if c.payload != "{}" && !strings.Contains(log.all(), `"status":"error","errorType":"Runtime.ExitError"`) {
+			t.Errorf("events = %s; want the error", log.all())
+		}
 	}
 }

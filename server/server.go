@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/lamina-run/lamina/control"
 	"github.com/lamina-run/lamina/identity"
 	"github.com/lamina-run/lamina/wire"
 )
@@ -25,9 +26,11 @@ type Options struct {
 	Verifier *identity.Verifier
 	Links    *Links
 	Archives Archives
-	// Services maps a signing name (lambda, sts, iam) to what answers it. Each
+	// Services maps a signing name (lambda, sts, iam, logs) to what answers it. Each
 	// gets authenticated requests, the caller in their context.
 	Services map[string]http.Handler
+	// Plane answers at function URLs; nil serves none.
+	Plane *control.Plane
 	// Ready is closed when requests can be answered; /healthz tells.
 	Ready <-chan struct{}
 }
@@ -75,8 +78,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	id := newRequestID()
 	w.Header().Set("x-amzn-RequestId", id)
 	ctx := wire.WithRequestID(req.Context(), id)
+	ctx = wire.WithTraceID(ctx, req.Header.Get("X-Amzn-Trace-Id"))
 	ctx = withBase(ctx, req)
 	req = req.WithContext(ctx)
+	if t, ok := urlTarget(req); ok && s.o.Plane != nil {
+		s.serveURL(w, req, t)
+		return
+	}
 	switch path := req.URL.Path; {
 	case path == "/healthz":
 		s.health(w)
@@ -118,7 +126,7 @@ func (s *Server) operation(w http.ResponseWriter, req *http.Request) {
 }
 
 // refuse answers an error in the dialect of the service that the request looks
-// like: XML for the query protocol, JSON for the rest.
+// like: XML for the query protocol, JSON of either kind for the rest.
 func (s *Server) refuse(w http.ResponseWriter, req *http.Request, err error) {
 	ex, ok := errors.AsType[*wire.Exception](err)
 	if !ok {
@@ -131,6 +139,10 @@ func (s *Server) refuse(w http.ResponseWriter, req *http.Request, err error) {
 	drain(w, req)
 	if service := identity.QueryService(req); service != "" {
 		identity.WriteQueryError(w, service, wire.RequestID(req.Context()), ex)
+		return
+	}
+	if speaksTarget(req) {
+		writeTargetError(w, targetStatus(ex), ex.Code(), ex.Message())
 		return
 	}
 	wire.WriteException(w, ex)

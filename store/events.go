@@ -29,11 +29,11 @@ func (tx *Tx) InsertEvent(ctx context.Context, e lamina.Event, limit Backlog) er
 func (tx *Tx) insertEvent(ctx context.Context, e lamina.Event, limit Backlog) error {
 	id := e.Function
 	err := tx.insert(ctx, `INSERT INTO event (request_id, account, region, function, qualifier, payload, client_context,
-			accepted, attempts, deferrals, due, owner, condition, finished)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $8, '', '', NULL)
+			accepted, attempts, deferrals, due, owner, condition, finished, trace)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $8, '', '', NULL, $11)
 		ON CONFLICT DO NOTHING`,
 		e.RequestID, id.Account, id.Region, id.Name, e.Qualifier, string(e.Payload), e.ClientContext,
-		toMillis(e.Accepted), e.Attempts, e.Deferrals)
+		toMillis(e.Accepted), e.Attempts, e.Deferrals, e.TraceID)
 	if err != nil {
 		return err
 	}
@@ -73,19 +73,24 @@ func (tx *Tx) EventBacklog(ctx context.Context, in lamina.Scope) (now Backlog, e
 	return now, nil
 }
 
-const eventColumns = `request_id, account, region, function, qualifier, payload, client_context, accepted, attempts, deferrals`
+const eventColumns = `request_id, account, region, function, qualifier, payload, client_context, accepted, attempts, deferrals,
+	trace, executed, function_error, response`
 
 func scanEvent(r scanner, e *lamina.Event, more ...any) error {
-	var payload string
+	var payload, response string
 	var accepted int64
 	id := &e.Function
 	dest := []any{
 		&e.RequestID, &id.Account, &id.Region, &id.Name, &e.Qualifier, &payload, &e.ClientContext, &accepted, &e.Attempts, &e.Deferrals,
+		&e.TraceID, &e.Last.ExecutedVersion, &e.Last.FunctionError, &response,
 	}
 	if err := r.Scan(append(dest, more...)...); err != nil {
 		return err
 	}
 	e.Payload, e.Accepted = []byte(payload), fromMillis(accepted)
+	if response != "" {
+		e.Last.Payload = []byte(response)
+	}
 	return nil
 }
 
@@ -150,12 +155,14 @@ func (tx *Tx) ReleaseEvents(ctx context.Context, owner string, now time.Time) er
 	return nil
 }
 
-// PutBackEvent makes an event due at another time, with its attempts and
-// deferrals as they are in e. changed is false when owner has lost it.
+// PutBackEvent makes an event due at another time, with its attempts, deferrals
+// and last result as they are in e. changed is false when owner has lost it.
 func (tx *Tx) PutBackEvent(ctx context.Context, e lamina.Event, owner string, due time.Time) (changed bool, err error) {
-	changed, err = tx.change(ctx, `UPDATE event SET due = $3, owner = '', attempts = $4, deferrals = $5
+	changed, err = tx.change(ctx, `UPDATE event SET due = $3, owner = '', attempts = $4, deferrals = $5,
+			executed = $6, function_error = $7, response = $8
 		WHERE request_id = $1 AND owner = $2 AND finished IS NULL`,
-		e.RequestID, owner, toMillis(due), e.Attempts, e.Deferrals)
+		e.RequestID, owner, toMillis(due), e.Attempts, e.Deferrals,
+		e.Last.ExecutedVersion, e.Last.FunctionError, string(e.Last.Payload))
 	if err != nil {
 		return false, fmt.Errorf("put back event %s: %w", e.RequestID, err)
 	}
@@ -163,9 +170,10 @@ func (tx *Tx) PutBackEvent(ctx context.Context, e lamina.Event, owner string, du
 }
 
 // FinishEvent says how an event ended, with its attempts as they are in e, and
-// drops its payload. changed is false when owner has lost it.
+// drops its payload and response. changed is false when owner has lost it.
 func (tx *Tx) FinishEvent(ctx context.Context, e lamina.Event, owner string, condition lamina.EventCondition, at time.Time) (changed bool, err error) {
-	changed, err = tx.change(ctx, `UPDATE event SET condition = $3, finished = $4, attempts = $5, owner = '', payload = '', client_context = ''
+	changed, err = tx.change(ctx, `UPDATE event SET condition = $3, finished = $4, attempts = $5, owner = '', payload = '', client_context = '',
+			response = ''
 		WHERE request_id = $1 AND owner = $2 AND finished IS NULL`,
 		e.RequestID, owner, string(condition), toMillis(at), e.Attempts)
 	if err == nil && changed {

@@ -56,12 +56,12 @@ func (tx *Tx) insertLayerVersion(ctx context.Context, v lamina.LayerVersion) err
 	id := v.Layer
 	err = tx.insert(ctx, `INSERT INTO layer_version (account, region, name, number, digest, code_size,
 			unpacked_size, description, license, runtimes, architectures, created,
-			signature_finding, signing_profile, signing_job, signature_expires)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+			signature_finding, signing_profile, signing_job, signature_expires, directory)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 		ON CONFLICT DO NOTHING`,
 		id.Account, id.Region, id.Name, v.Number, digestText(v.Digest), v.CodeSize,
 		v.UnpackedSize, v.Description, v.LicenseInfo, runtimes, architectures, toMillis(v.Created),
-		string(v.Signature.Finding), v.Signature.ProfileVersionARN, v.Signature.JobARN, optionalMillis(v.Signature.Expires))
+		string(v.Signature.Finding), v.Signature.ProfileVersionARN, v.Signature.JobARN, optionalMillis(v.Signature.Expires), v.Directory)
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func fits(v lamina.LayerVersion) []LayerFilter {
 
 const layerVersionColumns = `v.account, v.region, v.name, v.number, v.digest, v.code_size,
 	v.unpacked_size, v.description, v.license, v.runtimes, v.architectures, v.created,
-	v.signature_finding, v.signing_profile, v.signing_job, v.signature_expires`
+	v.signature_finding, v.signing_profile, v.signing_job, v.signature_expires, v.directory`
 
 func scanLayerVersion(r scanner, v *lamina.LayerVersion) error {
 	var digest string
@@ -104,7 +104,7 @@ func scanLayerVersion(r scanner, v *lamina.LayerVersion) error {
 	var expires sql.NullInt64
 	err := r.Scan(&v.Layer.Account, &v.Layer.Region, &v.Layer.Name, &v.Number, &digest, &v.CodeSize,
 		&v.UnpackedSize, &v.Description, &v.LicenseInfo, &runtimes, &architectures, &created,
-		&v.Signature.Finding, &v.Signature.ProfileVersionARN, &v.Signature.JobARN, &expires)
+		&v.Signature.Finding, &v.Signature.ProfileVersionARN, &v.Signature.JobARN, &expires, &v.Directory)
 	if err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (tx *Tx) LockLayerVersion(ctx context.Context, id lamina.LayerID, n int64) 
 		WHERE v.account = $1 AND v.region = $2 AND v.name = $3 AND v.number = $4
 		RETURNING account, region, name, number, digest, code_size,
 			unpacked_size, description, license, runtimes, architectures, created,
-			signature_finding, signing_profile, signing_job, signature_expires`,
+			signature_finding, signing_profile, signing_job, signature_expires, directory`,
 		id.Account, id.Region, id.Name, n)
 	if err != nil {
 		return lamina.LayerVersion{}, fmt.Errorf("lock layer version %s: %w", id.VersionARN(n), err)
@@ -178,7 +178,7 @@ func (tx *Tx) deleteLayerVersion(ctx context.Context, id lamina.LayerID, n int64
 		WHERE v.account = $1 AND v.region = $2 AND v.name = $3 AND v.number = $4
 		RETURNING account, region, name, number, digest, code_size,
 			unpacked_size, description, license, runtimes, architectures, created,
-			signature_finding, signing_profile, signing_job, signature_expires`,
+			signature_finding, signing_profile, signing_job, signature_expires, directory`,
 		id.Account, id.Region, id.Name, n)
 	if errors.Is(err, lamina.ErrNotFound) {
 		return false, nil

@@ -114,6 +114,8 @@ func tour(t *testing.T, s *Store) {
 			tx.PutEventSourceMapping(ctx, queueMapping(1, "hello", "q")),
 			tx.RenewEvents(ctx, "a", now),
 			tx.ReleaseEvents(ctx, "a", now),
+			tx.InsertDelivery(ctx, delivery(1), roomy),
+			tx.ReleaseDeliveries(ctx, "a", now),
 		}
 		_, err = tx.LockPolicy(ctx, "r")
 		if !errors.Is(err, lamina.ErrNotFound) {
@@ -161,6 +163,7 @@ func tour(t *testing.T, s *Store) {
 		call(tx.EventInvokeConfigs(ctx, id, "", 5))
 		call(tx.DeleteEventInvokeConfig(ctx, id, "b"))
 		call(tx.FunctionURL(ctx, id, ""))
+		call(tx.FunctionURLByID(ctx, "u"))
 		call(tx.FunctionURLs(ctx, id, "", 5))
 		call(tx.DeleteFunctionURL(ctx, id, ""))
 		call(tx.RecursiveLoop(ctx, id))
@@ -191,6 +194,11 @@ func tour(t *testing.T, s *Store) {
 		call(tx.PutBackEvent(ctx, event(1), "a", now))
 		call(tx.FinishEvent(ctx, event(1), "a", lamina.EventSuccess, now))
 		call(tx.PruneEvents(ctx, now, 5, 5))
+		call(tx.ClaimDeliveries(ctx, "sqs", "a", now, now, 5))
+		call(tx.NextDelivery(ctx, "sqs"))
+		call(tx.DeliveryBacklog(ctx, scope))
+		call(tx.PutBackDelivery(ctx, delivery(1), "a", now))
+		call(tx.RemoveDelivery(ctx, delivery(1), "a"))
 		call(tx.DetachRolePolicy(ctx, "1", "r", "arn"))
 		call(tx.DeleteRolePolicy(ctx, "1", "r", "p"))
 		call(tx.DeleteRole(ctx, "1", "r"))

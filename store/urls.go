@@ -89,6 +89,17 @@ func (tx *Tx) FunctionURL(ctx context.Context, id lamina.FunctionID, qualifier s
 	return u, nil
 }
 
+// FunctionURLByID returns the URL with an ID, whoever's it is, or ErrNotFound.
+func (tx *Tx) FunctionURLByID(ctx context.Context, id string) (lamina.FunctionURL, error) {
+	var u lamina.FunctionURL
+	err := tx.one(ctx, func(r scanner) error { return scanURL(r, &u) },
+		`SELECT `+urlColumns+` FROM function_url WHERE url_id = $1`, id)
+	if err != nil {
+		return lamina.FunctionURL{}, fmt.Errorf("url %s: %w", id, err)
+	}
+	return u, nil
+}
+
 // FunctionURLs returns at most limit URLs of a function and its aliases, from a
 // given qualifier on, ordered by qualifier. The function's own, whose qualifier is
 // empty, is the first.

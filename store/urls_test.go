@@ -37,6 +37,10 @@ func TestFunctionURLs(t *testing.T) {
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("FunctionURL(%q) differs (-want +got):\n%s", want.Qualifier, diff)
 				}
+				byID := get(t, s, func(tx *Tx) (lamina.FunctionURL, error) { return tx.FunctionURLByID(ctx, want.ID) })
+				if diff := cmp.Diff(want, byID); diff != "" {
+					t.Errorf("FunctionURLByID(%q) differs (-want +got):\n%s", want.ID, diff)
+				}
 			}
 		}
 		same()
@@ -51,6 +55,9 @@ func TestFunctionURLs(t *testing.T) {
 		absent := lamina.FunctionURL{Function: functionID("absent"), ID: "x"}
 		if err := s.Update(ctx, func(tx *Tx) error { return tx.InsertFunctionURL(ctx, absent) }); !errors.Is(err, lamina.ErrNotFound) {
 			t.Errorf("InsertFunctionURL of an unknown function = %v; want ErrNotFound", err)
+		}
+		if err := s.View(ctx, func(tx *Tx) error { _, err := tx.FunctionURLByID(ctx, "x"); return err }); !errors.Is(err, lamina.ErrNotFound) {
+			t.Errorf("FunctionURLByID of an unknown ID = %v; want ErrNotFound", err)
 		}
 		if err := s.Update(ctx, func(tx *Tx) error { return tx.UpdateFunctionURL(ctx, absent) }); !errors.Is(err, lamina.ErrNotFound) {
 			t.Errorf("UpdateFunctionURL of an unknown function = %v; want ErrNotFound", err)

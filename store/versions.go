@@ -13,7 +13,7 @@ const versionColumns = `v.account, v.region, v.name, v.number, v.incarnation, v.
 	v.config, v.code_digest, v.code_size, v.unpacked_size, v.image_uri,
 	v.state, v.state_reason, v.state_reason_code,
 	v.last_update, v.last_update_reason, v.last_update_reason_code, v.source,
-	v.signing_profile, v.signing_job`
+	v.signing_profile, v.signing_job, v.directory`
 
 func versionValues(v lamina.Version) ([]any, error) {
 	config, err := toJSON(v.Config)
@@ -26,7 +26,7 @@ func versionValues(v lamina.Version) ([]any, error) {
 		config, digestText(v.Code.Digest), v.Code.CodeSize, v.Code.UnpackedSize, v.Code.ImageURI,
 		s.State, s.StateReason, s.StateReasonCode,
 		s.LastUpdate, s.LastUpdateReason, s.LastUpdateReasonCode, v.Source,
-		v.Code.SigningProfileVersionARN, v.Code.SigningJobARN,
+		v.Code.SigningProfileVersionARN, v.Code.SigningJobARN, v.Code.Directory,
 	}, nil
 }
 
@@ -39,7 +39,7 @@ func scanVersion(r scanner, v *lamina.Version) error {
 		&config, &digest, &v.Code.CodeSize, &v.Code.UnpackedSize, &v.Code.ImageURI,
 		&s.State, &s.StateReason, &s.StateReasonCode,
 		&s.LastUpdate, &s.LastUpdateReason, &s.LastUpdateReasonCode, &v.Source,
-		&v.Code.SigningProfileVersionARN, &v.Code.SigningJobARN)
+		&v.Code.SigningProfileVersionARN, &v.Code.SigningJobARN, &v.Code.Directory)
 	if err != nil {
 		return err
 	}
@@ -71,8 +71,8 @@ const insertVersion = `INSERT INTO function_version (account, region, name, numb
 		config, code_digest, code_size, unpacked_size, image_uri,
 		state, state_reason, state_reason_code,
 		last_update, last_update_reason, last_update_reason_code, source,
-		signing_profile, signing_job)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)`
+		signing_profile, signing_job, directory)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`
 
 // insertVersion leaves the usage to the caller.
 func (tx *Tx) insertVersion(ctx context.Context, v lamina.Version) error {
@@ -145,7 +145,8 @@ func (tx *Tx) putFunctionVersion(ctx context.Context, v lamina.Version) error {
 			state_reason_code = excluded.state_reason_code, last_update = excluded.last_update,
 			last_update_reason = excluded.last_update_reason,
 			last_update_reason_code = excluded.last_update_reason_code, source = excluded.source,
-			signing_profile = excluded.signing_profile, signing_job = excluded.signing_job`,
+			signing_profile = excluded.signing_profile, signing_job = excluded.signing_job,
+			directory = excluded.directory`,
 		values...)
 	if err != nil {
 		return err

@@ -7,11 +7,13 @@ import (
 	"strconv"
 )
 
-// answer is a response, complete before its first byte is written.
+// answer is a response, complete before its first byte is written but for an
+// event stream.
 type answer struct {
 	status    int
 	header    map[string]string
 	body      []byte
+	events    EventStream // instead of a body, or nil
 	exception *Exception
 }
 
@@ -33,7 +35,11 @@ func (rt *route) encode(out any) (answer, error) {
 			}
 		case inPayload:
 			payload = true
-			a.body = value.Bytes()
+			if value.Type() == eventsType {
+				a.events = value.Interface().(EventStream) //nolint:forcetypeassert // the line above
+			} else {
+				a.body = value.Bytes()
+			}
 		case inBody, inURI, inQuery, inUpload:
 		}
 	}
@@ -58,6 +64,10 @@ func (a answer) write(w http.ResponseWriter) {
 	}
 	if a.status == http.StatusNoContent {
 		w.WriteHeader(a.status)
+		return
+	}
+	if a.events != nil {
+		WriteEvents(w, a.status, a.events)
 		return
 	}
 	writeJSON(w, a.status, a.body)

@@ -3,6 +3,8 @@ package wire
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"net/http"
+	"time"
 )
 
 // EventStreamType is the content type of an event stream.
@@ -40,4 +42,49 @@ func AppendEvent(b []byte, eventType, contentType string, payload []byte) []byte
 	binary.BigEndian.PutUint32(message[4:], uint32(headers))
 	binary.BigEndian.PutUint32(message[prelude:], crc32.ChecksumIEEE(message[:prelude]))
 	return binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(message))
+}
+
+// EventStream writes the events of an answer while they come to be. It is called
+// once, after the answer's status and header were sent.
+type EventStream func(w *EventWriter)
+
+// eventPatience is how long a client may leave an event unread before its
+// connection is cut.
+const eventPatience = 2 * time.Minute
+
+// EventWriter sends events to a client, each as soon as it is written.
+type EventWriter struct {
+	w   http.ResponseWriter
+	c   *http.ResponseController
+	buf []byte
+	err error
+}
+
+// Write sends one event; see [AppendEvent]. It waits for a client that reads
+// slowly, and fails when the client is gone or reads nothing for two minutes;
+// then every further Write fails, too.
+func (e *EventWriter) Write(eventType, contentType string, payload []byte) error {
+	if e.err != nil {
+		return e.err
+	}
+	_ = e.c.SetWriteDeadline(time.Now().Add(eventPatience)) // a connection without deadlines is not a client's
+	e.buf = AppendEvent(e.buf[:0], eventType, contentType, payload)
+	if _, e.err = e.w.Write(e.buf); e.err == nil {
+		e.err = e.c.Flush()
+	}
+	return e.err
+}
+
+// WriteEvents sends a status and an event stream. When the client does not get
+// all of it, it panics with http.ErrAbortHandler.
+func WriteEvents(w http.ResponseWriter, status int, events EventStream) {
+	e := &EventWriter{w: w, c: http.NewResponseController(w)}
+	w.WriteHeader(status)
+	e.err = e.c.Flush()
+	events(e)
+	if e.err != nil {
+		// The client must not take what it has for all there is.
+		panic(http.ErrAbortHandler)
+	}
+	_ = e.c.SetWriteDeadline(time.Time{}) // as in Write; the connection is for other requests again
 }

@@ -37,6 +37,7 @@ var (
 	ExpiredToken               = &Kind{Code: "ExpiredTokenException", Status: 403, member: "message"}
 	RequestExpired             = &Kind{Code: "RequestExpired", Status: 400, member: "message"}
 	OptInRequired              = &Kind{Code: "OptInRequired", Status: 403, member: "message"}
+	RequestTimeout             = &Kind{Code: "RequestTimeoutException", Status: 408, member: "message"}
 	Throttling                 = &Kind{Code: "ThrottlingException", Status: 400, member: "message"}
 	ServiceUnavailable         = &Kind{Code: "ServiceUnavailableException", Status: 503, member: "message"}
 )

@@ -195,6 +195,22 @@ func RequestID(ctx context.Context) string {
 	return id
 }
 
+type traceIDKey struct{}
+
+// WithTraceID gives the request of ctx an X-Amzn-Trace-Id; an empty one is none.
+func WithTraceID(ctx context.Context, header string) context.Context {
+	if header == "" {
+		return ctx
+	}
+	return context.WithValue(ctx, traceIDKey{}, header)
+}
+
+// TraceID of ctx as the client sent it, or empty.
+func TraceID(ctx context.Context) string {
+	header, _ := ctx.Value(traceIDKey{}).(string)
+	return header
+}
+
 func newRequestID() string {
 	var b [16]byte
 	rand.Read(b[:]) //nolint:errcheck // never fails

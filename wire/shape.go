@@ -61,6 +61,7 @@ func (r *rule) empty() bool {
 var (
 	epochType  = reflect.TypeFor[Epoch]()
 	uploadType = reflect.TypeFor[Upload]()
+	eventsType = reflect.TypeFor[EventStream]()
 	blobType   = reflect.TypeFor[[]byte]()
 )
 
@@ -86,7 +87,7 @@ func shapeOf(t reflect.Type) *shape {
 			out.name = name
 		}
 		out.path = strings.ToLower(f.Name[:1]) + f.Name[1:]
-		if f.Type != uploadType {
+		if f.Type != uploadType && f.Type != eventsType {
 			out.of = nodeOf(f.Type, f.Tag)
 		}
 		s.fields = append(s.fields, out)

@@ -1112,10 +1112,10 @@ type InvokeWithResponseStreamRequest struct {
 
 // InvokeWithResponseStreamResponse as the service model has it.
 type InvokeWithResponseStreamResponse struct {
-	StatusCode                *int64  `json:"-" status:"true"`
-	ExecutedVersion           *string `json:"-" header:"X-Amz-Executed-Version"`
-	EventStream               []byte  `json:"-" payload:"true"`
-	ResponseStreamContentType *string `json:"-" header:"Content-Type"`
+	StatusCode                *int64      `json:"-" status:"true"`
+	ExecutedVersion           *string     `json:"-" header:"X-Amz-Executed-Version"`
+	EventStream               EventStream `json:"-" payload:"true"`
+	ResponseStreamContentType *string     `json:"-" header:"Content-Type"`
 }
 
 // KafkaSchemaRegistryAccessConfig as the service model has it.

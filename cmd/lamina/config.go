@@ -15,6 +15,8 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/internal/peer"
+	"github.com/lamina-run/lamina/logs"
 	"github.com/lamina-run/lamina/objects"
 )
 
@@ -31,13 +33,22 @@ type settings struct {
 	Runtime         []string      `env:"LAMINA_RUNTIMES" placeholder:"NAME=PATH" help:"Interpreter of a runtime, such as python3.12=/opt/python/bin/python3.12. Repeatable; others are discovered."`
 	Environments    int           `env:"LAMINA_ENVIRONMENTS" default:"100" help:"Execution environments that may exist at once."`
 	Idle            time.Duration `env:"LAMINA_IDLE" default:"10m" help:"How long an idle execution environment is kept."`
+	Network         string        `env:"LAMINA_NETWORK" default:"auto" enum:"auto,nat,host,none" help:"What functions can reach: nat (the world, not this host), host (whatever this host reaches, its own services included), none. auto is nat where it can be had, else none; lamina doctor tells."`
 	Parked          int           `env:"LAMINA_PARKED" default:"2" help:"Sandboxes made ahead, so that a cold start is quick."`
+	LogsBytes       int64         `env:"LAMINA_LOGS_BYTES" default:"1073741824" help:"What logs of functions may take on the disk; the oldest go first. At least 1048576."`
 	Limit           []string      `env:"LAMINA_LIMITS" placeholder:"NAME=VALUE" help:"Quota of an account, such as ConcurrentExecutions=200. Repeatable. Names and defaults: ${limits}."`
 	LogLevel        slog.Level    `env:"LAMINA_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
 
 	S3Endpoint        string `env:"LAMINA_S3_ENDPOINT" name:"s3-endpoint" placeholder:"URL" help:"S3 that code and layers are read from, path-style, such as http://127.0.0.1:9000."`
 	S3AccessKeyID     string `env:"LAMINA_S3_ACCESS_KEY_ID" name:"s3-access-key-id" help:"Access key for it; that of the root when absent."`
 	S3SecretAccessKey string `env:"LAMINA_S3_SECRET_ACCESS_KEY" name:"s3-secret-access-key" help:"Secret of that key."`
+
+	SQSEndpoint        string        `env:"LAMINA_SQS_ENDPOINT" name:"sqs-endpoint" placeholder:"URL" help:"SQS that destinations and dead-letter queues of events are in, such as http://127.0.0.1:9324."`
+	SQSAccessKeyID     string        `env:"LAMINA_SQS_ACCESS_KEY_ID" name:"sqs-access-key-id" help:"Access key for it; that of the root when absent."`
+	SQSSecretAccessKey string        `env:"LAMINA_SQS_SECRET_ACCESS_KEY" name:"sqs-secret-access-key" help:"Secret of that key."`
+	EventRetryDelay    time.Duration `env:"LAMINA_EVENT_RETRY_DELAY" default:"1m" help:"Wait before the first retry of an asynchronous invocation; the second waits twice as long. AWS has 1m."`
+
+	HotReload []string `env:"LAMINA_HOT_RELOAD" placeholder:"DIR" type:"existingdir" help:"Directory whose subdirectories functions and layers may run from as they are: S3Bucket=hot-reload, S3Key=/the/subdirectory. For development. Repeatable; none by default."`
 }
 
 var twelveDigits = regexp.MustCompile(`^\d{12}$`)
@@ -53,6 +64,17 @@ func (s *settings) Validate() error {
 	if (s.S3AccessKeyID == "") != (s.S3SecretAccessKey == "") {
 		return fmt.Errorf("--s3-access-key-id and --s3-secret-access-key: give both or neither")
 	}
+	if (s.SQSAccessKeyID == "") != (s.SQSSecretAccessKey == "") {
+		return fmt.Errorf("--sqs-access-key-id and --sqs-secret-access-key: give both or neither")
+	}
+	if s.SQSEndpoint != "" {
+		if _, err := peer.ParseEndpoint(s.SQSEndpoint); err != nil {
+			return fmt.Errorf("--sqs-endpoint: %w", err)
+		}
+	}
+	if s.EventRetryDelay < 0 || s.EventRetryDelay > time.Hour {
+		return fmt.Errorf("--event-retry-delay %v: want 0s to 1h", s.EventRetryDelay)
+	}
 	if s.S3Endpoint != "" {
 		if _, err := objects.ParseEndpoint(s.S3Endpoint); err != nil {
 			return fmt.Errorf("--s3-endpoint: %w", err)
@@ -63,6 +85,9 @@ func (s *settings) Validate() error {
 	}
 	if _, err := s.limits(); err != nil {
 		return err
+	}
+	if s.LogsBytes < logs.MinBytes {
+		return fmt.Errorf("--logs-bytes %d: want at least %d", s.LogsBytes, logs.MinBytes)
 	}
 	for _, r := range s.Runtime {
 		if name, path, ok := strings.Cut(r, "="); !ok || name == "" || !filepath.IsAbs(path) {

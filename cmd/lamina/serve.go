@@ -17,9 +17,12 @@ import (
 	"github.com/lamina-run/lamina"
 	"github.com/lamina-run/lamina/blob"
 	"github.com/lamina-run/lamina/control"
+	"github.com/lamina-run/lamina/directories"
 	"github.com/lamina-run/lamina/identity"
 	"github.com/lamina-run/lamina/internal/fsx"
+	"github.com/lamina-run/lamina/logs"
 	"github.com/lamina-run/lamina/objects"
+	"github.com/lamina-run/lamina/queues"
 	"github.com/lamina-run/lamina/runner"
 	"github.com/lamina-run/lamina/runner/layer"
 	"github.com/lamina-run/lamina/runner/runtimes"
@@ -107,17 +110,44 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 	if err != nil {
 		return hint(fmt.Errorf("read --runtime: %w", err), "give it as python3.12=/path/to/python3.12")
 	}
+	kept, err := logs.Open(logs.Options{Dir: c.file("logs"), Bytes: c.LogsBytes, Log: log, Now: time.Now})
+	if err != nil {
+		return err
+	}
 	var running stack
 	defer func() { err = errors.Join(err, running.stop()) }()
+	running.start(ctx, "logs", kept.Run) // first, and so ended after those who print
 	var invoker interface {
 		control.Invoker
 		control.Provisioner
 	}
-	pool, err := sandbox.NewPool(sandbox.Options{Log: log, Parked: c.Parked})
+	var shown interface { // nil when no directory is allowed
+		control.Directories
+		runner.Directories
+	}
+	if len(c.HotReload) > 0 {
+		allowed, err := directories.New(c.HotReload)
+		if err != nil {
+			return hint(fmt.Errorf("allow hot reload: %w", err), "check --hot-reload")
+		}
+		defer allowed.Close()
+		shown = allowed
+	}
+	network, err := chooseNetwork(ctx, c.Network, log)
+	if err != nil {
+		return err
+	}
+	api := ownEndpoint(listener.Addr())
+	pool, err := sandbox.NewPool(sandbox.Options{Log: log, Parked: c.Parked, Network: network, Endpoint: api})
 	if err == nil {
+		inside := ""
+		if at := network.Inside(api); at.IsValid() {
+			inside = "http://" + at.String()
+		}
 		functions := runner.New(runner.Options{
+			Endpoint: inside, Directories: shown,
 			Log: log, Sandboxes: pool, Layers: layers, Runtimes: set, Limits: limits, Now: time.Now,
-			Credentials: newCredentials, Idle: c.Idle, MaxEnvironments: c.Environments,
+			Credentials: newCredentials, Logs: kept, Idle: c.Idle, MaxEnvironments: c.Environments,
 		})
 		running.start(ctx, "sandboxes", pool.Run)
 		running.start(ctx, "runner", functions.Run)
@@ -137,17 +167,24 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 	if err != nil {
 		return err
 	}
+	queue, err := openQueues(c, root)
+	if err != nil {
+		return err
+	}
 	plane := control.New(control.Options{
-		Objects: bucket, Stage: stage,
-		Store: db, Invoker: invoker, Provisioner: invoker, Locations: links, Limits: limits, Log: log, Now: time.Now,
+		Objects: bucket, Stage: stage, Queues: queue, Directories: shown,
+		EventRetryDelay: func(attempts int) time.Duration { return lamina.EventRetryDelay(attempts, c.EventRetryDelay) },
+		Store:           db, Invoker: invoker, Provisioner: invoker, Locations: links, Limits: limits, Log: log, Now: time.Now,
+		URLAddress: server.URLAddress,
 	})
 	router := wire.NewRouter(wire.Options{Log: log, MaxZip: limits.ZippedUpload, MaxBody: wire.BodyFor(limits.ZippedUpload), MaxPayload: limits.RequestPayload, Stage: stage})
 	plane.Register(router)
 	answering := make(chan struct{})
 	front := server.New(server.Options{
-		Log: log, Verifier: identity.NewVerifier(identity.StoreKeys(db), time.Now), Links: links, Archives: archives{blobs}, Ready: answering,
+		Log: log, Verifier: identity.NewVerifier(identity.StoreKeys(db), time.Now), Links: links, Archives: archives{blobs}, Ready: answering, Plane: plane,
 		Services: map[string]http.Handler{
 			"lambda": router, "sts": identity.NewSTS(log), "iam": identity.NewIAM(db, log, time.Now),
+			server.LogsService:    server.NewLogs(kept, log),
 			server.SigningService: server.NewInternal(plane, log),
 		},
 	})
@@ -179,6 +216,23 @@ func openObjects(c *settings, root identity.Credentials) (control.Objects, error
 		return nil, hint(fmt.Errorf("open S3: %w", err), "check --s3-endpoint")
 	}
 	return s3, nil
+}
+
+// openQueues returns the SQS that the ends of events are told to, nil when there
+// is none.
+func openQueues(c *settings, root identity.Credentials) (control.Queues, error) {
+	if c.SQSEndpoint == "" {
+		return nil, nil
+	}
+	o := queues.Options{Endpoint: c.SQSEndpoint, AccessKeyID: c.SQSAccessKeyID, SecretAccessKey: c.SQSSecretAccessKey, Now: time.Now, Proxy: http.ProxyFromEnvironment}
+	if o.AccessKeyID == "" {
+		o.AccessKeyID, o.SecretAccessKey = root.AccessKeyID, root.SecretAccessKey
+	}
+	sqs, err := queues.New(o)
+	if err != nil {
+		return nil, hint(fmt.Errorf("open SQS: %w", err), "check --sqs-endpoint")
+	}
+	return sqs, nil
 }
 
 // newLinks makes the signer of download links, with the key that this

@@ -25,8 +25,12 @@ type Probe struct {
 var (
 	// Sandbox needs what running a function needs from the kernel.
 	Sandbox = Probe{"sandbox", missingSandbox}
+	// Cgroup needs control groups for memory, processors and freezing.
+	Cgroup = Probe{"cgroup", missingCgroup}
 	// Overlay needs the overlay file system.
 	Overlay = Probe{"overlay", missingOverlay}
+	// Network needs the device by which functions reach the world.
+	Network = Probe{"network", missingNetwork}
 	// Root needs to be root.
 	Root = Probe{"root", func() string {
 		if os.Geteuid() != 0 {

@@ -26,6 +26,15 @@ func missingSandbox() string {
 	return ""
 }
 
+func missingNetwork() string {
+	f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	if err != nil {
+		return err.Error()
+	}
+	f.Close()
+	return ""
+}
+
 func missingOverlay() string {
 	list, err := os.ReadFile("/proc/filesystems")
 	if err != nil {
@@ -37,6 +46,28 @@ func missingOverlay() string {
 	// The list has loaded modules only; a mount would load it.
 	if err := exec.Command("modprobe", "overlay").Run(); err != nil {
 		return "no overlay file system in this kernel"
+	}
+	return ""
+}
+
+// missingCgroup looks at the usual places of both versions.
+func missingCgroup() string {
+	const top = "/sys/fs/cgroup"
+	if list, err := os.ReadFile(top + "/cgroup.controllers"); err == nil {
+		for _, name := range []string{"memory", "cpu", "pids"} {
+			if !strings.Contains(" "+strings.TrimSpace(string(list))+" ", " "+name+" ") {
+				return "no controller " + name + " of cgroup v2"
+			}
+		}
+		if syscall.Access(top+"/cgroup.procs", 2) != nil {
+			return "no right to make groups of cgroup v2"
+		}
+		return ""
+	}
+	for _, name := range []string{"memory", "cpu", "pids", "freezer"} {
+		if syscall.Access(top+"/"+name+"/tasks", 2) != nil {
+			return "no cgroup v1 for " + name
+		}
 	}
 	return ""
 }

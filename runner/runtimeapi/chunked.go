@@ -15,6 +15,7 @@ type chunked struct {
 	left   int64
 	begun  bool
 	done   bool
+	stream bool // chunks are as small as the function makes them
 
 	errorType string
 	errorBody []byte
@@ -60,15 +61,18 @@ func (r *chunked) chunk() error {
 	}
 	// A body of one-byte chunks costs lines; each chunk pays part of its own.
 	r.budget += int(min(n, 16))
+	if r.stream {
+		r.budget += 8 // the shortest lines of a chunk are paid for: the limit of the body is enough
+	}
 	r.left = int64(n)
 	if n > 0 {
 		return nil
 	}
 	r.done = true
 	for {
-		line, err := r.line()
+		line, err := r.conn.longLine(&r.budget)
 		if err != nil {
-			return err
+			return unexpected(err)
 		}
 		if len(line) == 0 {
 			return nil

@@ -3,6 +3,7 @@ package runtimeapi
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -55,6 +56,9 @@ type header struct {
 	close        bool
 	errorType    string
 	trailerError bool // a streamed response ended with an error in its trailers
+	extension    extensionHeader
+	contentType  string
+	mode         string // Lambda-Runtime-Function-Response-Mode
 }
 
 func newConn(s *Session, c net.Conn) *conn {
@@ -84,7 +88,7 @@ func (c *conn) serve() {
 func (c *conn) isParked() bool {
 	c.session.mu.Lock()
 	defer c.session.mu.Unlock()
-	return c.session.parked == c
+	return c.session.parked == c || c.session.waits(c)
 }
 
 // broken answers a request that can't be understood and ends the connection.
@@ -159,6 +163,10 @@ func (c *conn) readHeader(h *header) error {
 			return errMalformed
 		}
 		value = bytes.TrimSpace(value)
+		if len(name) > len(extensionPrefix) && bytes.EqualFold(name[:len(extensionPrefix)], []byte(extensionPrefix)) {
+			h.extension.set(string(name), value)
+			continue
+		}
 		// The length decides first; most lines match none.
 		switch len(name) {
 		case len("Content-Length"):
@@ -194,6 +202,14 @@ func (c *conn) readHeader(h *header) error {
 			if bytes.EqualFold(name, []byte(errorTypeHeader)) {
 				h.errorType = string(value)
 			}
+		case len("Content-Type"):
+			if bytes.EqualFold(name, []byte("Content-Type")) {
+				h.contentType = mediaType(value)
+			}
+		case len(responseModeHeader):
+			if bytes.EqualFold(name, []byte(responseModeHeader)) {
+				h.mode = responseMode(value)
+			}
 		}
 	}
 	if h.chunked {
@@ -216,6 +232,8 @@ func methodName(b []byte) string {
 		return "GET"
 	case "POST":
 		return "POST"
+	case "PUT":
+		return "PUT"
 	}
 	return "other"
 }
@@ -312,8 +330,14 @@ func (c *conn) refuse(h *header, r refusal) bool {
 }
 
 func (c *conn) fail(status, kind, message string) {
-	// Both are constants of this package and need no quoting.
-	c.reply(status, []byte(`{"errorMessage":"`+message+`","errorType":"`+kind+`"}`))
+	body, err := json.Marshal(struct {
+		ErrorMessage string `json:"errorMessage"`
+		ErrorType    string `json:"errorType"`
+	}{message, kind})
+	if err != nil {
+		panic(err) // two strings
+	}
+	c.reply(status, body)
 }
 
 func (c *conn) accept(whole bool) {
@@ -347,13 +371,10 @@ func (c *conn) send(b []byte) {
 
 // deliver answers invocation/next. It wants c.writing.
 func (c *conn) deliver(r *Request, at time.Time) {
-	if begin := c.session.options.Begin; begin != nil {
-		begin(r, at)
-	}
 	b := append(c.out[:0], "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nLambda-Runtime-Aws-Request-Id: "...)
 	b = appendValue(b, r.ID)
 	b = append(b, "\r\nLambda-Runtime-Deadline-Ms: "...)
-	b = strconv.AppendInt(b, at.Add(r.Timeout).UnixMilli(), 10)
+	b = strconv.AppendInt(b, r.deadline(at).UnixMilli(), 10)
 	b = append(b, "\r\nLambda-Runtime-Invoked-Function-Arn: "...)
 	b = appendValue(b, r.InvokedARN)
 	for _, optional := range [...]struct{ name, value string }{

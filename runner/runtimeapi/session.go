@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/lamina-run/lamina"
 )
 
 // Request is one invocation on its way to the runtime.
@@ -20,6 +22,11 @@ type Request struct {
 	Payload         []byte
 	// Timeout counts from the moment the runtime takes the invocation.
 	Timeout time.Duration
+	// Deadline, if not zero, is when the function's time is up, whenever the
+	// runtime takes the invocation.
+	Deadline time.Time
+	// Sink takes a streamed response; with nil it is buffered as any other.
+	Sink lamina.Sink
 }
 
 // Kind tells what an [Outcome] is.
@@ -36,6 +43,8 @@ const (
 	InitFailed
 	// TooLarge says that the response exceeded the limit; it has no payload.
 	TooLarge
+	// Truncated says that a streamed response broke off; it has no payload.
+	Truncated
 )
 
 // Outcome is what the runtime told about an invocation, or about its start.
@@ -43,6 +52,7 @@ type Outcome struct {
 	Kind      Kind
 	Payload   []byte
 	ErrorType string    // Lambda-Runtime-Function-Error-Type of an error, or empty
+	Limit     int64     // in bytes, what a TooLarge response exceeded
 	At        time.Time // when the whole request had arrived
 }
 
@@ -53,6 +63,13 @@ var ErrOutstanding = errors.New("an invocation is outstanding")
 type Options struct {
 	// MaxPayload bounds responses and errors, in bytes.
 	MaxPayload int64
+	// MaxStream bounds a response that goes to a sink, in bytes.
+	MaxStream int64
+	// Function is what extensions learn when they register.
+	Function Function
+	// Subscribe, if not nil, takes an extension's request for telemetry. The api
+	// is telemetry or logs.
+	Subscribe func(extension, api string, body []byte) *SubscribeError
 	// Begin, if not nil, is called when the runtime takes an invocation, just
 	// before its first byte is written.
 	Begin func(r *Request, at time.Time)
@@ -73,18 +90,28 @@ type Session struct {
 	options Options
 
 	outcomes chan Outcome  // capacity 1; sent by the connection that finishes an invocation or init; never closed
-	ready    chan struct{} // capacity 1; one send by the first invocation/next of a process
+	ready    chan struct{} // capacity 1; one send when a process and its extensions have initialized
 
-	mu         sync.Mutex
-	conns      map[*conn]struct{}
-	closed     bool
-	parked     *conn    // waits in invocation/next
-	pending    *Request // delivered, not taken yet
-	started    bool     // the process asked for an invocation, or failed to start
-	current    string   // ID of the invocation that the runtime has taken
-	last       string   // ID of the invocation before
-	responding *conn    // is sending the current invocation's answer
-	takenAt    time.Time
+	registered chan struct{} // capacity 1; one send when the last expected extension registers
+	settled    chan struct{} // capacity 1; sent when an invocation and all that extensions do about it is over
+
+	mu           sync.Mutex
+	conns        map[*conn]struct{}
+	closed       bool
+	parked       *conn    // waits in invocation/next
+	pending      *Request // delivered, not taken yet
+	started      bool     // the process asked for an invocation, or failed to start
+	current      string   // ID of the invocation that the runtime has taken
+	last         string   // ID of the invocation before
+	responding   *conn    // is sending the current invocation's answer
+	takenAt      time.Time
+	extensions   []*extension
+	unregistered int       // external extensions that have not
+	initialized  bool      // the runtime and all extensions asked for an event
+	askedAt      time.Time // when the runtime did; registration is closed since
+	fatal        string
+	sink         lamina.Sink // of the current invocation, or nil
+	streaming    bool        // the current invocation's response goes to the sink
 }
 
 // New returns a session that serves nothing until [Session.Run].
@@ -93,7 +120,10 @@ func New(o Options) *Session {
 		options:  o,
 		outcomes: make(chan Outcome, 1),
 		ready:    make(chan struct{}, 1),
-		conns:    map[*conn]struct{}{},
+
+		registered: make(chan struct{}, 1),
+		settled:    make(chan struct{}, 1),
+		conns:      map[*conn]struct{}{},
 	}
 }
 
@@ -147,6 +177,7 @@ func (s *Session) drop(c *conn) {
 	if s.parked == c {
 		s.parked = nil
 	}
+	s.unpark(c)
 	if s.responding == c {
 		s.responding = nil
 	}
@@ -169,7 +200,8 @@ func (s *Session) closeConns(final bool) {
 // runtime fails to start.
 func (s *Session) Outcomes() <-chan Outcome { return s.outcomes }
 
-// Ready yields one value when the process asks for its first invocation.
+// Ready yields one value when the process and all extensions ask for their first
+// event: the initialization is over.
 func (s *Session) Ready() <-chan struct{} { return s.ready }
 
 // TakenAt returns when the runtime took the last invocation, and false when
@@ -191,6 +223,8 @@ func (s *Session) Reset() {
 	s.started = false
 	s.current, s.last = "", ""
 	s.takenAt = time.Time{}
+	s.forget()
+	s.sink, s.streaming = nil, false
 	select {
 	case <-s.outcomes:
 	default:
@@ -214,20 +248,12 @@ func (s *Session) Deliver(r *Request) error {
 		s.mu.Unlock()
 		return ErrOutstanding
 	}
-	c := s.parked
-	if c == nil {
-		s.pending = r
+	s.pending = r
+	if s.parked == nil || !s.allReady() {
 		s.mu.Unlock()
 		return nil
 	}
-	s.parked = nil
-	at := s.take(r)
-	// The connection's goroutine may answer the invocation's response while
-	// this write returns; writing keeps the two apart.
-	c.writing.Lock()
-	s.mu.Unlock()
-	c.deliver(r, at)
-	c.writing.Unlock()
+	s.release()
 	return nil
 }
 
@@ -243,7 +269,7 @@ func (s *Session) Withdraw() bool {
 
 // take makes r the current invocation. It wants s.mu.
 func (s *Session) take(r *Request) time.Time {
-	s.current = r.ID
+	s.current, s.sink = r.ID, r.Sink
 	s.takenAt = s.options.Now()
 	return s.takenAt
 }
@@ -253,7 +279,8 @@ func (s *Session) next(c *conn) {
 	s.mu.Lock()
 	if s.current != "" {
 		s.mu.Unlock()
-		c.fail(statusForbidden, "InvalidStateTransition", "The invocation in progress has no response yet")
+		r := transition(invalidTransition, stateRunning, stateReady, "runtime")
+		c.fail(r.status, r.kind, r.message)
 		return
 	}
 	if _, ok := s.conns[c]; !ok { // a process from before Reset
@@ -261,27 +288,19 @@ func (s *Session) next(c *conn) {
 		c.net.Close()
 		return
 	}
-	if !s.started {
-		s.started = true
-		s.ready <- struct{}{} // Reset emptied it
+	s.started = true
+	if s.askedAt.IsZero() {
+		s.askedAt = s.options.Now()
 	}
-	r := s.pending
-	if r == nil {
-		former := s.parked
-		s.parked = c
-		s.mu.Unlock()
-		if former != nil {
-			former.net.Close() // its client asked again elsewhere
-		}
-		return
+	former := s.parked
+	s.parked = c
+	s.advance()
+	if former != nil {
+		former.net.Close() // its client asked again elsewhere
 	}
-	s.pending = nil
-	at := s.take(r)
-	c.writing.Lock()
-	s.mu.Unlock()
-	c.deliver(r, at)
-	c.writing.Unlock()
 }
+
+const invalidTransition = "InvalidStateTransition"
 
 // refusal is why a request is out of order; the zero value is none.
 type refusal struct {
@@ -299,7 +318,7 @@ func (s *Session) claim(c *conn, id string) refusal {
 	case id == "" || (id != s.current && id != s.last):
 		return refusal{statusBadRequest, "InvalidRequestID", "Invalid request ID"}
 	case id != s.current || s.responding != nil || !known:
-		return refusal{statusForbidden, "InvalidStateTransition", "The invocation has a response already"}
+		return transition(invalidTransition, "ResponseSent", "InvocationResponse", "runtime")
 	}
 	s.responding = c
 	return refusal{}
@@ -314,7 +333,7 @@ func (s *Session) finish(c *conn, o Outcome) bool {
 		return false // Reset came in between
 	}
 	s.last, s.current = s.current, ""
-	s.responding = nil
+	s.responding, s.sink, s.streaming = nil, nil, false
 	// Under the lock, so that Reset can't miss it; there is room, because each
 	// invocation has one outcome and Deliver's caller received the one before.
 	select {
@@ -328,7 +347,7 @@ func (s *Session) claimInit(c *conn) refusal {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, known := s.conns[c]; s.started || s.responding != nil || !known {
-		return refusal{statusForbidden, "InvalidStateTransition", "The runtime is initialized already"}
+		return transition(invalidTransition, stateReady, stateInitError, "runtime")
 	}
 	s.responding = c
 	return refusal{}
@@ -355,6 +374,9 @@ func (s *Session) finishInit(c *conn, o Outcome) {
 func (s *Session) dispatch(c *conn, h *header) bool {
 	const version = "/2018-06-01/runtime/"
 	path, ok := strings.CutPrefix(h.path, version)
+	if !ok && (strings.HasPrefix(h.path, extensionPath) || h.method == "PUT") {
+		return s.dispatchExtension(c, h)
+	}
 	if !ok {
 		return c.refuse(h, refusal{statusNotFound, "NotFound", "No such path"})
 	}
@@ -395,14 +417,22 @@ func (s *Session) dispatch(c *conn, h *header) bool {
 	if h.method != "POST" {
 		return c.refuse(h, refusal{statusMethod, "MethodNotAllowed", "Use POST"})
 	}
+	if h.mode == modeUnknown {
+		return c.refuse(h, refusal{statusBadRequest, "InvalidFunctionResponseMode", "Invalid function response mode"})
+	}
 	if r := s.claim(c, id); r != (refusal{}) {
 		return c.refuse(h, r)
+	}
+	if verb == "response" && h.mode == modeStreaming {
+		if sink := s.beginStream(); sink != nil {
+			return s.stream(c, h, sink)
+		}
 	}
 	body, err := c.body(h, s.options.MaxPayload)
 	o := Outcome{Payload: body, ErrorType: h.errorType}
 	switch {
 	case errors.Is(err, errTooLarge):
-		o = Outcome{Kind: TooLarge}
+		o = Outcome{Kind: TooLarge, Limit: s.options.MaxPayload}
 	case err != nil:
 		return c.broken(err)
 	case verb == "error" || h.trailerError:

@@ -1,8 +1,10 @@
 package runtimes_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -10,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,11 +22,74 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/internal/testkit"
 	"github.com/lamina-run/lamina/runner/runtimeapi"
 	"github.com/lamina-run/lamina/runner/runtimes"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if dir := installed.dir; dir != "" {
+			_ = os.RemoveAll(dir) // of the temporary directory of the machine
+		}
+		os.Exit(code)
+	}))
+}
+
+// installed is what eachInterpreter found, once for all tests: to find them
+// takes longer than most tests.
+var installed struct {
+	sync.Once
+	dir   string
+	found []runtimes.Interpreter
+	err   error
+}
+
+// interpreters returns everything that this machine and .ci/setup have.
+func interpreters(t *testing.T) []runtimes.Interpreter {
+	t.Helper()
+	installed.Do(func() {
+		if installed.dir, installed.err = os.MkdirTemp("", "lamina-runtimes-"); installed.err != nil {
+			return
+		}
+		var broken []runtimes.Missing
+		installed.found, broken = newSet(t, installed.dir, cachedNodes()...).Interpreters(t.Context())
+		for _, m := range broken {
+			installed.err = errors.Join(installed.err, fmt.Errorf("%s: %w", m.Runtime, m.Err))
+		}
+	})
+	if installed.err != nil {
+		t.Fatal(installed.err)
+	}
+	return installed.found
+}
+
+// cache is where .ci/setup puts what tests need from package registries.
+func cache() string {
+	if dir := os.Getenv("LAMINA_TEST_CACHE"); dir != "" {
+		return dir
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "lamina-test")
+}
+
+// nodeMajors are the versions that .ci/setup installs besides the machine's.
+var nodeMajors = []string{"16", "18", "22", "24"}
+
+// cachedNodes names the Node.js that .ci/setup installed.
+func cachedNodes() []string {
+	var out []string
+	for _, major := range nodeMajors {
+		found, err := filepath.Glob(filepath.Join(cache(), "node", major, "node_modules", "node-linux-*", "bin", "node"))
+		if err == nil && len(found) == 1 {
+			out = append(out, "nodejs"+major+".x="+found[0])
+		}
+	}
+	return out
+}
 
 func newSet(t testing.TB, dir string, explicit ...string) *runtimes.Set {
 	t.Helper()
@@ -38,7 +104,15 @@ func newSet(t testing.TB, dir string, explicit ...string) *runtimes.Set {
 
 // eachInterpreter runs f for everything of a family that this machine has.
 func eachInterpreter(t *testing.T, family string, f func(t *testing.T, in runtimes.Interpreter)) {
-	found, _ := newSet(t, t.TempDir()).Interpreters(t.Context())
+	t.Helper()
+	found := interpreters(t)
+	must := slices.Contains(strings.Split(os.Getenv(testkit.Must), ","), family)
+	if n := len(cachedNodes()); family == "nodejs" && n < len(nodeMajors) {
+		if must {
+			t.Fatalf("%d of %d versions of Node.js in %s; run .ci/setup", n, len(nodeMajors), cache())
+		}
+		t.Logf("%d of %d versions of Node.js in %s; .ci/setup installs them", n, len(nodeMajors), cache())
+	}
 	n := 0
 	for _, in := range found {
 		if lamina.RuntimeFamily(in.Runtime) == family {
@@ -50,7 +124,7 @@ func eachInterpreter(t *testing.T, family string, f func(t *testing.T, in runtim
 		}
 	}
 	if n == 0 {
-		if strings.Contains(os.Getenv("LAMINA_TEST_MUST"), family) {
+		if must {
 			t.Fatalf("no %s interpreter on this machine", family)
 		}
 		t.Skipf("no %s interpreter on this machine", family)
@@ -75,13 +149,52 @@ type process struct {
 	out  output
 	exit chan error // one send by the goroutine that waits for the process
 	n    int
+
+	clientContext string
+}
+
+// command is a runtime client on its own.
+func command(ctx context.Context, in runtimes.Interpreter, api, task, handler string, env ...string) *exec.Cmd {
+	var args []string
+	switch lamina.RuntimeFamily(in.Runtime) {
+	case "python":
+		args = []string{"-S", filepath.Join(in.Client, "bootstrap.py")}
+	case "nodejs":
+		args = []string{filepath.Join(in.Client, "bootstrap.cjs")}
+	case "ruby":
+		args = []string{filepath.Join(in.Client, "bootstrap.rb")}
+	case "java":
+		args = []string{"-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", filepath.Join(in.Client, "lamina-runtime.jar"), "run.lamina.client.Main"}
+	}
+	cmd := exec.CommandContext(ctx, in.Path, args...)
+	cmd.Dir = task
+	cmd.Env = clientEnvironment(api, task, handler, append([]string{
+		"LD_LIBRARY_PATH=" + filepath.Join(in.Prefix, "lib"), "PYTHONPATH=" + in.Client, "LAMBDA_RUNTIME_DIR=" + in.Client,
+		"AWS_EXECUTION_ENV=AWS_Lambda_" + in.Runtime,
+	}, env...)...)
+	return cmd
+}
+
+// clientEnvironment is what every runtime client reads.
+func clientEnvironment(api, task, handler string, more ...string) []string {
+	return append([]string{
+		"AWS_LAMBDA_RUNTIME_API=" + api, "LAMBDA_TASK_ROOT=" + task, "_HANDLER=" + handler, "LANG=en_US.UTF-8", "TZ=:UTC",
+		"AWS_LAMBDA_FUNCTION_NAME=fn", "AWS_LAMBDA_FUNCTION_VERSION=$LATEST", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=128",
+		"AWS_LAMBDA_LOG_GROUP_NAME=/aws/lambda/fn", "AWS_LAMBDA_LOG_STREAM_NAME=stream", "PATH=/usr/bin:/bin", "AWS_REGION=us-east-1",
+	}, more...)
 }
 
 func start(t *testing.T, in runtimes.Interpreter, handler string, files map[string]string, env ...string) *process {
 	t.Helper()
-	task := t.TempDir()
+	return startIn(t, in, handler, write(t, files), env...)
+}
+
+// write makes a directory of files.
+func write(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
 	for name, text := range files {
-		path := filepath.Join(task, name)
+		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -89,6 +202,18 @@ func start(t *testing.T, in runtimes.Interpreter, handler string, files map[stri
 			t.Fatal(err)
 		}
 	}
+	return dir
+}
+
+// startIn starts a client with the code of a directory.
+func startIn(t *testing.T, in runtimes.Interpreter, handler, task string, env ...string) *process {
+	t.Helper()
+	return run(t, func(ctx context.Context, api string) *exec.Cmd { return command(ctx, in, api, task, handler, env...) })
+}
+
+// run starts a program that is or has a client of the Runtime API.
+func run(t *testing.T, program func(ctx context.Context, api string) *exec.Cmd) *process {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -107,22 +232,7 @@ func start(t *testing.T, in runtimes.Interpreter, handler string, files map[stri
 			t.Error(err)
 		}
 	})
-	program := "bootstrap.py"
-	if lamina.RuntimeFamily(in.Runtime) == "nodejs" {
-		program = "bootstrap.cjs"
-	}
-	args := []string{filepath.Join(in.Client, program)}
-	if program == "bootstrap.py" {
-		args = append([]string{"-S"}, args...)
-	}
-	cmd := exec.CommandContext(ctx, in.Path, args...)
-	cmd.Dir = task
-	cmd.Env = append([]string{
-		"AWS_LAMBDA_RUNTIME_API=" + l.Addr().String(), "LAMBDA_TASK_ROOT=" + task, "_HANDLER=" + handler,
-		"LD_LIBRARY_PATH=" + filepath.Join(in.Prefix, "lib"), "PYTHONPATH=" + in.Client, "LANG=en_US.UTF-8", "TZ=:UTC",
-		"AWS_LAMBDA_FUNCTION_NAME=fn", "AWS_LAMBDA_FUNCTION_VERSION=$LATEST", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=128",
-		"AWS_LAMBDA_LOG_GROUP_NAME=/aws/lambda/fn", "AWS_LAMBDA_LOG_STREAM_NAME=stream", "PATH=/usr/bin:/bin",
-	}, env...)
+	cmd := program(ctx, l.Addr().String())
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -154,10 +264,17 @@ func (p *process) deliver(t *testing.T, event string) {
 	p.n++
 	if err := p.Deliver(&runtimeapi.Request{
 		ID: fmt.Sprintf("request-%d", p.n), InvokedARN: "arn:fn:alias", TraceID: "Root=1-2-3", Payload: []byte(event), Timeout: 3 * time.Second,
-		ClientContext: `{"client":{"app_title":"t"},"custom":{"k":"v"},"env":{"e":"1"}}`,
+		ClientContext: orelse(p.clientContext, `{"client":{"app_title":"t"},"custom":{"k":"v"},"env":{"e":"1"}}`),
 	}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func orelse(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
 }
 
 func (p *process) invoke(t *testing.T, event string) runtimeapi.Outcome {
@@ -317,7 +434,7 @@ func TestPythonInitErrors(t *testing.T) {
 			{"a missing import", "m.handler", "import nothing_of_that_name", "Runtime.ImportModuleError", "Unable to import module 'm': No module named 'nothing_of_that_name'", `^$`},
 			{"a missing handler", "m.absent", "x = 1", "Runtime.HandlerNotFound", "Handler 'absent' missing on module 'm'", `^$`},
 			{"a handler without a dot", "handler", "", "Runtime.MalformedHandlerName", "Bad handler 'handler': not enough values to unpack (expected 2, got 1)", `^$`},
-			{"a syntax error", "m.handler", "def (:\n", "Runtime.UserCodeSyntaxError", "Syntax error in module 'm': invalid syntax (m.py, line 1)", `^  File ".*m.py" Line 1\n    def \(:\n$`},
+			{"a syntax error", "m.handler", "def (:\n", "Runtime.UserCodeSyntaxError", "Syntax error in module 'm': invalid syntax (m.py, line 1)", `^  File ".*m.py" Line 1\n    def \(:\n?$`},
 			{"a failing module", "m.handler", "raise Exception('Runtime startup fails')", "Exception", "Runtime startup fails", `^  File ".*importlib/__init__.py", line \d+, in import_module\n(?s:.*)m.py", line 1, in <module>\n    raise Exception`},
 		} {
 			p := start(t, in, c.handler, map[string]string{"m.py": c.source})
@@ -343,12 +460,15 @@ func TestPythonInitErrors(t *testing.T) {
 		p = start(t, in, "m.handler", map[string]string{"m.py": "import logging\nlogging.info('quiet')\nlogging.error('loud', extra={'k': 1})\ndef handler(e, c):\n    logging.error('again')\n"},
 			"AWS_LAMBDA_LOG_FORMAT=JSON", "AWS_LAMBDA_LOG_LEVEL=WARN")
 		p.invoke(t, "{}")
-		if got := p.out.String(); strings.Contains(got, "quiet") || !strings.Contains(got, `"level": "ERROR", "message": "loud", "logger": "root", "k": 1}`) ||
+		if got := p.out.String(); strings.Contains(got, "quiet") || !strings.Contains(got, `"level": "ERROR", "message": "loud", "logger": "root", "requestId": "", "k": 1}`) ||
 			!strings.Contains(got, `"requestId": "request-1"}`) {
 			t.Errorf("JSON log = %s", got)
 		}
 	})
 }
+
+// modern reports whether handlers are what their promise says, and nothing else.
+func modern(in runtimes.Interpreter) bool { return in.Runtime == "nodejs24.x" }
 
 const nodeHandler = `
 let n = 0;
@@ -383,12 +503,12 @@ func TestNode(t *testing.T) {
 		p := start(t, in, "index.handler", map[string]string{"index.js": nodeHandler})
 		for event, want := range map[string]string{
 			`{"a": [1, 2.5, null, "ü"]}`: `{"a":[1,2.5,null,"ü"]}`,
-			`{"do":"context"}`: `{"callbackWaitsForEmptyEventLoop":true,"functionVersion":"$LATEST","functionName":"fn","memoryLimitInMB":"128",` +
+			`{"do":"context"}`: `{"functionVersion":"$LATEST","functionName":"fn","memoryLimitInMB":"128",` +
 				`"logGroupName":"/aws/lambda/fn","logStreamName":"stream","clientContext":{"client":{"app_title":"t"},"custom":{"k":"v"},"env":{"e":"1"}},` +
 				`"invokedFunctionArn":"arn:fn:alias","awsRequestId":"request-N","left":true,"trace":"Root=1-2-3"}`,
-			`{"do":"never"}`: `null`,
 		} {
 			o := p.invoke(t, event)
+			o.Payload = bytes.Replace(o.Payload, []byte(`"callbackWaitsForEmptyEventLoop":true,`), nil, 1)
 			if got, want := string(o.Payload), strings.ReplaceAll(want, "request-N", fmt.Sprintf("request-%d", p.n)); got != want || o.Kind != runtimeapi.Responded {
 				t.Errorf("%s = %s; want %s", event, got, want)
 			}
@@ -404,8 +524,17 @@ func TestNode(t *testing.T) {
 			t.Errorf("text = %+v", f)
 		}
 		f = parse(t, p.invoke(t, `{"do":"circular"}`))
-		if f.ErrorMessage != "Unable to stringify response body" {
+		kind := "Error"
+		if modern(in) {
+			kind = "Runtime.JSONStringifyError"
+		}
+		if f.ErrorMessage != "Unable to stringify response body" || f.ErrorType != kind {
 			t.Errorf("circular = %+v", f)
+		}
+		if !modern(in) { // the newer ones end, which TestNodeModern looks at
+			if got := string(p.invoke(t, `{"do":"never"}`).Payload); got != "null" {
+				t.Errorf("never = %s; want null", got)
+			}
 		}
 		p.invoke(t, `{"do":"log"}`)
 		id := fmt.Sprintf("request-%d", p.n)
@@ -444,16 +573,26 @@ func TestNodeHandlers(t *testing.T) {
 			"syntax.js":          "exports.handler = (",
 			"require.js":         "require('absent-package');",
 			"fails.js":           "throw new RangeError('at start');",
+			"rejects.js":         "Promise.reject(new Error('at start')); exports.handler = async () => 1;",
+			"missing.mjs":        "import 'absent-package';\nexport const handler = 1;",
+			"src/lib/app.js":     "exports.handler = async () => 'nested path';",
+			"node_modules/package/index.js": "exports.handler = async () => 'a package';",
+			"default.mjs":        "export default { handler: async () => 'default' };",
 		}
 		for _, c := range []struct{ handler, event, want string }{
 			{"esm.handler", "{}", `[2,"function"]`},
 			{"typed/m.handler", "{}", `"typed"`},
 			{"cjs.nested.handler", "{}", `"nested"`},
+			{"src/lib/app.handler", "{}", `"nested path"`},
+			{"package.handler", "{}", `"a package"`},
+			{"default.handler", "{}", `"default"`},
 			{"index.callback", "{}", `"called"`},
 			{"index.callback", `{"wait":1}`, `{"wait":1,"late":true}`},
 			{"index.succeed", "{}", `{"ok":1}`},
-			{"index.streamed", "{}", `ab`},
 		} {
+			if modern(in) && (strings.HasSuffix(c.handler, "callback") || strings.HasSuffix(c.handler, "succeed")) {
+				continue
+			}
 			p := start(t, in, c.handler, files)
 			for range 2 {
 				if got := string(p.invoke(t, c.event).Payload); got != c.want {
@@ -461,15 +600,24 @@ func TestNodeHandlers(t *testing.T) {
 				}
 			}
 		}
-		for _, c := range []struct{ handler, kind, message string }{
+		refused := []struct{ handler, kind, message string }{
 			{"absent.handler", "Runtime.ImportModuleError", "Error: Cannot find module 'absent'\nRequire stack:\n- "},
 			{"require.handler", "Runtime.ImportModuleError", "Error: Cannot find module 'absent-package'\nRequire stack:\n- "},
 			{"index.absent", "Runtime.HandlerNotFound", "index.absent is undefined or not exported"},
 			{"index.notFunction", "Runtime.HandlerNotFound", "index.notFunction is not a function"},
 			{"index", "Runtime.MalformedHandlerName", "Bad handler"},
+			{"../index.handler", "Runtime.MalformedHandlerName", "'../index.handler' is not a valid handler name."},
+			{"missing.handler", "Error", "Cannot find package 'absent-package' imported from "},
+			{"rejects.handler", "Runtime.UnhandledPromiseRejection", "Error: at start"},
 			{"syntax.handler", "Runtime.UserCodeSyntaxError", "SyntaxError: "},
 			{"fails.handler", "RangeError", "at start"},
-		} {
+		}
+		if modern(in) {
+			refused = append(refused, struct{ handler, kind, message string }{
+				"index.callback", "Runtime.CallbackHandlerDeprecated", "ERROR: AWS Lambda has removed support for callback-based function handlers",
+			})
+		}
+		for _, c := range refused {
 			p := start(t, in, c.handler, files)
 			o := p.wait(t)
 			if f := parse(t, o); o.Kind != runtimeapi.InitFailed || f.ErrorType != c.kind || !strings.HasPrefix(f.ErrorMessage, c.message) {

@@ -24,7 +24,7 @@ func (s *Set) install(in *Interpreter, family string, client embed.FS, finish fu
 		return "", err
 	}
 	hash := sha256.New()
-	fmt.Fprintf(hash, "%s\n%s\n%d\n%d\n%s\n", in.Runtime, in.Path, info.Size(), info.ModTime().UnixNano(), pythonInspect)
+	fmt.Fprintf(hash, "%s\n%s\n%d\n%d\n%s\n", in.Runtime, in.Path, info.Size(), info.ModTime().UnixNano(), pythonInspect+nodeInspect+rubyInspect+javaInspect)
 	entries, err := client.ReadDir(family)
 	if err != nil {
 		return "", err
@@ -61,6 +61,11 @@ func (s *Set) install(in *Interpreter, family string, client embed.FS, finish fu
 			return "", err
 		}
 		if err := os.WriteFile(filepath.Join(tmp, e.Name()), data, 0o644); err != nil {
+			return "", err
+		}
+	}
+	if dir := libraryDir(in.Runtime); dir != "" {
+		if err := os.MkdirAll(filepath.Join(tmp, dir), 0o755); err != nil {
 			return "", err
 		}
 	}

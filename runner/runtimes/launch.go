@@ -1,6 +1,7 @@
 package runtimes
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -36,6 +37,8 @@ type Request struct {
 	Layers []string
 	// Provisioned says that it starts ahead of invocations.
 	Provisioned bool
+	// Endpoint is Lamina's own URL, as the function reaches it; empty if it does not.
+	Endpoint string
 }
 
 // Launch is what a sandbox needs to run a function.
@@ -106,15 +109,40 @@ func (s *Set) Launch(ctx context.Context, r Request) (Launch, error) {
 		}
 	case "nodejs":
 		l.Path, l.Binds = nodeFiles(in)
-		l.Args = []string{l.Path, "/var/runtime/bootstrap.cjs"}
+		l.Args = append(append([]string{l.Path}, nodeOptions(in, r.Version.Config)...), "/var/runtime/bootstrap.cjs")
+	case "ruby":
+		l.Path, l.Binds = rubyFiles(in)
+		l.Args = []string{l.Path, "/var/runtime/bootstrap.rb"}
+	case "java":
+		l.Path, l.Binds = javaFiles(in)
+		l.Args = append([]string{l.Path}, javaOptions(in, r.Version.Config)...)
 	}
 	l.Binds = append(l.Binds, Bind{in.Client, "/var/runtime"})
+	if dir := cmp.Or(s.libraries[runtime], s.libraries[family]); dir != "" {
+		l.Binds = append(l.Binds, Bind{dir, "/var/runtime/" + libraryDir(runtime)})
+	}
 	l.Env = environment(r)
 	if wrapper := r.Version.Config.Environment["AWS_LAMBDA_EXEC_WRAPPER"]; wrapper != "" {
 		l.Wrapper = wrapper
 		l.Path, l.Args = wrapper, append([]string{wrapper}, l.Args...)
 	}
 	return l, nil
+}
+
+// libraryDir is where, below /var/runtime, functions of a runtime find what the
+// operator shows beside it.
+func libraryDir(runtime string) string {
+	switch lamina.RuntimeFamily(runtime) {
+	case "python":
+		return "packages"
+	case "nodejs":
+		return "node_modules"
+	case "ruby":
+		return "ruby/" + rubyABI(runtime)
+	case "java":
+		return "lib"
+	}
+	return ""
 }
 
 // bootstrap returns where the program of a provided runtime is inside. The last
@@ -163,6 +191,20 @@ func environment(r Request) []string {
 		pythonEnvironment(runtime, set)
 	case "nodejs":
 		nodeEnvironment(runtime, set)
+	case "ruby":
+		set("PATH", "/var/lang/bin:"+path)
+		set("LD_LIBRARY_PATH", "/var/lang/lib:"+libraries)
+		rubyEnvironment(runtime, set)
+	case "java":
+		javaEnvironment(runtime, set)
+	}
+
+	if _, own := v.Config.Environment["AWS_ENDPOINT_URL"]; r.Endpoint != "" && !own {
+		// Of the services that Lamina is; those of AWS stay where they are. A name
+		// of its own would win over the function's choice for all of them.
+		for _, service := range []string{"LAMBDA", "STS", "IAM", "CLOUDWATCH_LOGS"} {
+			set("AWS_ENDPOINT_URL_"+service, r.Endpoint)
+		}
 	}
 
 	for name, value := range v.Config.Environment {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/lamina-run/lamina"
 )
 
 //go:embed nodejs/bootstrap.cjs
@@ -51,6 +53,15 @@ var nodejs = language{
 			if err := os.WriteFile(filepath.Join(dir, "ca-cert.pem"), nil, 0o644); err != nil {
 				return err
 			}
+			// AWS turns these two off unless the function asks for them.
+			for _, o := range nodeExperiments {
+				if !nodeHas(version, o) {
+					continue
+				}
+				if _, err := run(ctx, in.Path, "--no-"+o, "--version"); err == nil { // older releases don't know it
+					version += "\n--no-" + o
+				}
+			}
 			return os.WriteFile(filepath.Join(dir, ".interpreter"), []byte(version), 0o644)
 		})
 		if err != nil {
@@ -64,7 +75,8 @@ var nodejs = language{
 		if err != nil {
 			return err
 		}
-		in.Version, in.Client, in.Prefix = string(version), client, filepath.Dir(filepath.Dir(in.Path))
+		lines := strings.Split(string(version), "\n")
+		in.Version, in.options, in.Client, in.Prefix = lines[0], lines[1:], client, filepath.Dir(filepath.Dir(in.Path))
 		if major, _, _ := strings.Cut(in.Version, "."); in.Runtime != "nodejs"+major+".x" {
 			return fmt.Errorf("it is Node.js %s", in.Version)
 		}
@@ -105,6 +117,27 @@ func nodeFiles(in Interpreter) (program string, binds []Bind) {
 		binds = append(binds, Bind{lib, "/var/lang/lib/" + filepath.Base(lib)})
 	}
 	return program, binds
+}
+
+// nodeInspect changes when what is asked of an interpreter does.
+const nodeInspect = "experiments"
+
+var nodeExperiments = []string{"experimental-require-module", "experimental-detect-module"}
+
+// nodeHas reports whether AWS turns an experiment off in the runtime of a version.
+func nodeHas(version, experiment string) bool {
+	return strings.HasPrefix(version, "22.") || (strings.HasPrefix(version, "20.") && experiment == "experimental-require-module")
+}
+
+// nodeOptions are the options of a function's process.
+func nodeOptions(in Interpreter, c lamina.Config) []string {
+	var out []string
+	for _, o := range in.options {
+		if !strings.Contains(c.Environment["NODE_OPTIONS"], "--"+strings.TrimPrefix(o, "--no-")) {
+			out = append(out, o)
+		}
+	}
+	return out
 }
 
 func nodeEnvironment(runtime string, set func(name, value string)) {

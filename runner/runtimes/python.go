@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-//go:embed python/bootstrap.py python/lamina_runtime.py
+//go:embed python/bootstrap.py python/lamina_runtime.py python/snapshot_restore_py.py
 var pythonClient embed.FS
 
 var python = language{

@@ -22,6 +22,10 @@ type Config struct {
 	// Explicit holds runtime=path, such as python3.12=/opt/py/bin/python3.12.
 	// They win over whatever is found.
 	Explicit []string
+	// Libraries holds name=directory, where name is a runtime or a whole family,
+	// such as python=/srv/boto3. Functions find what is in it after all that they
+	// bring themselves, as they find AWS's SDKs in AWS's runtimes.
+	Libraries []string
 	// Getenv reads the server's environment: HOME, PATH, PYENV_ROOT and others
 	// that version managers use.
 	Getenv func(string) string
@@ -36,7 +40,9 @@ type Interpreter struct {
 	Version string // such as 3.12.1
 	Source  string // how it was found: explicit, PATH, pyenv, …
 
-	library string // the directory of Python's standard library
+	library string   // the directory of Python's standard library
+	shares  []string // more of the host that a JDK has links to
+	options []string // of Node.js or the JVM, that this one understands
 	Client  string // the directory that /var/runtime shows
 }
 
@@ -65,8 +71,12 @@ type language struct {
 	runtimeOf func(path string) string
 	// ask runs the binary and returns the runtime that it serves.
 	ask func(ctx context.Context, path string) (string, error)
+	// newer says that a newer interpreter runs what was made for an older one.
+	newer bool
 	// inspect completes the interpreter by running the binary.
 	inspect func(ctx context.Context, s *Set, in *Interpreter) error
+	// complete does what takes longer, when the interpreter is going to be used.
+	complete func(ctx context.Context, s *Set, in *Interpreter)
 }
 
 type place struct {
@@ -80,8 +90,9 @@ const again = 5 * time.Second
 // Set holds the interpreters of this host. It looks for them when they are first
 // wanted and remembers what it found.
 type Set struct {
-	config   Config
-	explicit []candidate
+	config    Config
+	explicit  []candidate
+	libraries map[string]string // directories by runtime or family
 
 	mu       sync.Mutex
 	searches map[string]*search // by family
@@ -101,35 +112,56 @@ type find struct {
 	at          time.Time
 	interpreter Interpreter
 	err         error
+	completing  sync.Once
 }
 
 // New returns a set that has looked at nothing yet. It fails when an explicit
 // entry is not of the form runtime=path or names a runtime that has no interpreter.
 func New(c Config) (*Set, error) {
-	s := &Set{config: c, searches: map[string]*search{}, found: map[string]*find{}}
+	s := &Set{config: c, libraries: map[string]string{}, searches: map[string]*search{}, found: map[string]*find{}}
 	for _, e := range c.Explicit {
 		runtime, path, ok := strings.Cut(strings.TrimSpace(e), "=")
 		if !ok || path == "" {
 			return nil, fmt.Errorf("parse runtime %q: want runtime=path, such as python3.12=/opt/python/bin/python3.12", e)
 		}
 		if _, ok := languages[lamina.RuntimeFamily(runtime)]; !ok {
-			return nil, fmt.Errorf("parse runtime %q: only python and nodejs runtimes have an interpreter", e)
+			return nil, fmt.Errorf("parse runtime %q: only python, nodejs, ruby and java runtimes have an interpreter", e)
 		}
 		s.explicit = append(s.explicit, candidate{runtime, path, "explicit"})
+	}
+	for _, e := range c.Libraries {
+		name, dir, ok := strings.Cut(strings.TrimSpace(e), "=")
+		if _, known := languages[lamina.RuntimeFamily(name)]; !ok || !known || !filepath.IsAbs(dir) {
+			return nil, fmt.Errorf("parse library %q: want runtime=/directory, such as python=/srv/boto3", e)
+		}
+		s.libraries[name] = dir
 	}
 	return s, nil
 }
 
-var languages = map[string]language{"python": python, "nodejs": nodejs}
+var languages = map[string]language{"python": python, "nodejs": nodejs, "ruby": ruby, "java": java}
 
-// Find returns the interpreter of a runtime. Without one it fails with a
-// [*lamina.RuntimeError].
+// Find returns the interpreter of a runtime, ready for use. Without one it fails
+// with a [*lamina.RuntimeError].
 func (s *Set) Find(ctx context.Context, runtime string) (Interpreter, error) {
+	f, err := s.locate(ctx, runtime)
+	if err != nil {
+		return Interpreter{}, err
+	}
+	if complete := languages[lamina.RuntimeFamily(runtime)].complete; complete != nil {
+		// As in locate: others wait for it, too.
+		f.completing.Do(func() { complete(context.WithoutCancel(ctx), s, &f.interpreter) })
+	}
+	return f.interpreter, nil
+}
+
+// locate looks for the interpreter of a runtime, or waits for whoever does.
+func (s *Set) locate(ctx context.Context, runtime string) (*find, error) {
 	l, ok := languages[lamina.RuntimeFamily(runtime)]
 	if !ok {
-		return Interpreter{}, &lamina.RuntimeError{
+		return nil, &lamina.RuntimeError{
 			Runtime: runtime,
-			Hint:    "Lamina runs python3.*, nodejs* and provided* functions; build others for provided.al2023",
+			Hint:    unavailable(lamina.RuntimeFamily(runtime)),
 		}
 	}
 	s.mu.Lock()
@@ -147,9 +179,9 @@ func (s *Set) Find(ctx context.Context, runtime string) (Interpreter, error) {
 		s.mu.Unlock()
 		select {
 		case <-f.done:
-			return f.interpreter, f.err
+			return f, f.err
 		case <-ctx.Done():
-			return Interpreter{}, context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
 	}
 	f = &find{done: make(chan struct{})}
@@ -160,16 +192,13 @@ func (s *Set) Find(ctx context.Context, runtime string) (Interpreter, error) {
 	f.interpreter, f.err = s.find(context.WithoutCancel(ctx), l, runtime)
 	f.at = s.config.Now()
 	close(f.done)
-	return f.interpreter, f.err
+	return f, f.err
 }
 
 func (s *Set) find(ctx context.Context, l language, runtime string) (Interpreter, error) {
 	candidates := s.candidates(ctx, lamina.RuntimeFamily(runtime), l)
 	var broken error
-	for _, c := range candidates {
-		if c.runtime != runtime {
-			continue
-		}
+	for _, c := range eligible(l, runtime, candidates) {
 		in := Interpreter{Runtime: runtime, Path: c.path, Source: c.source}
 		if err := l.inspect(ctx, s, &in); err != nil {
 			broken = cmp.Or(broken, fmt.Errorf("%s: %w", c.path, err))
@@ -180,6 +209,9 @@ func (s *Set) find(ctx context.Context, l language, runtime string) (Interpreter
 			}
 			continue
 		}
+		if c.runtime != runtime {
+			s.config.Log.LogAttrs(ctx, slog.LevelWarn, "a newer interpreter stands in", slog.String("runtime", runtime), slog.String("version", in.Version))
+		}
 		s.config.Log.LogAttrs(ctx, slog.LevelInfo, "interpreter found",
 			slog.String("runtime", runtime), slog.String("path", in.Path), slog.String("version", in.Version), slog.String("source", in.Source))
 		return in, nil
@@ -187,11 +219,42 @@ func (s *Set) find(ctx context.Context, l language, runtime string) (Interpreter
 	return Interpreter{}, &lamina.RuntimeError{Runtime: runtime, Hint: hint(runtime, candidates, broken)}
 }
 
+// eligible returns the candidates for a runtime, best first: those of its own
+// version, and where newer ones do as well, the nearest of these.
+func eligible(l language, runtime string, candidates []candidate) []candidate {
+	var own, newer []candidate
+	for _, c := range candidates {
+		switch {
+		case c.runtime == runtime:
+			own = append(own, c)
+		case l.newer && c.source != "explicit" && byVersion(c.runtime, runtime) > 0:
+			newer = append(newer, c)
+		}
+	}
+	if len(own) > 0 && own[0].source == "explicit" {
+		return own
+	}
+	slices.SortStableFunc(newer, func(a, b candidate) int { return byVersion(a.runtime, b.runtime) })
+	return append(own, newer...)
+}
+
+// unavailable says what to do about a family that has no client here.
+func unavailable(family string) string {
+	if strings.HasPrefix(family, "dotnet") {
+		return "Lamina has no runtime client for .NET; publish the function as a self-contained executable named bootstrap, with " +
+			"Amazon.Lambda.RuntimeSupport, for provided.al2023"
+	}
+	return "Lamina runs python3.*, nodejs*, ruby3.*, java* and provided* functions; build others for provided.al2023"
+}
+
 func hint(runtime string, candidates []candidate, broken error) string {
 	family := lamina.RuntimeFamily(runtime)
 	binary := runtime
-	if family == "nodejs" {
+	switch family {
+	case "nodejs":
 		binary = "node"
+	case "ruby", "java":
+		binary = family
 	}
 	var b strings.Builder
 	if broken != nil {
@@ -260,7 +323,12 @@ func (s *Set) Interpreters(ctx context.Context) ([]Interpreter, []Missing) {
 	results := make([]result, len(runtimes))
 	var asking sync.WaitGroup
 	for i, r := range runtimes {
-		asking.Go(func() { results[i].in, results[i].err = s.Find(ctx, r) })
+		asking.Go(func() {
+			f, err := s.locate(ctx, r)
+			if results[i].err = err; err == nil {
+				results[i].in = f.interpreter
+			}
+		})
 	}
 	asking.Wait()
 	var found []Interpreter

@@ -17,11 +17,19 @@
 //
 // The process inside gets an unprivileged user, no capability, no_new_privs, a
 // seccomp filter, a read-only root with the host's /usr and generated /etc,
-// /var/task and /opt read-only, and a private /tmp. The network has loopback
-// only: 127.0.0.1 and 169.254.100.1, where the Runtime API answers on port 9001.
+// /var/task and /opt read-only, and a private /tmp. Its network is its own:
+// 127.0.0.1 and 169.254.100.1, where the Runtime API answers on port 9001, and
+// with a [Network] a device that leads to the server (package nat), which decides
+// about every connection.
 //
 // Which directories are the code, the layers and the language is the caller's
 // business ([Spec]); so are the Runtime API served on [Sandbox.Listener] and the
-// meaning of an [Exit]. Memory, CPU and disk bandwidth are not limited here yet;
-// [Probe] says what this host enforces.
+// meaning of an [Exit].
+//
+// Memory, processors and processes are limited by a control group, of either
+// version, which is made and entered while the sandbox is parked. The same group
+// freezes what is inside between invocations ([Sandbox.Idle], [Sandbox.Wake]).
+// A server holds a lock on its part of the tree; the next one removes what a
+// killed one left. Disk bandwidth is not limited; [Probe] says what this host
+// enforces.
 package sandbox

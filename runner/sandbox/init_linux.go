@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -19,6 +20,8 @@ const (
 	socket  = 3         // the init's end of the socket pair
 	maxPack = 256 << 10 // above what the kernel lets a SOCK_SEQPACKET message have
 	maxFDs  = 253       // and what it lets one carry
+
+	maxAnswer = 8 << 10 // of what the init says at once
 )
 
 // Init is the whole life of a sandbox's first process, and never returns. The
@@ -38,9 +41,11 @@ type initProcess struct {
 	launcher launcher
 
 	mu      sync.Mutex
-	changed *sync.Cond // idle changed
-	idle    bool       // the last wait found no child
-	runtime int        // PID of the runtime process; 0 when none
+	changed *sync.Cond     // idle changed
+	idle    bool           // the last wait found no child
+	running map[string]int // PIDs of what exec started, by name
+
+	melter int // the file that thaws the others; -1 if they can't be frozen, or die all the same
 }
 
 func runInit() error {
@@ -62,7 +67,8 @@ func runInit() error {
 	unix.Umask(0o022)
 	warmUp()
 
-	p := &initProcess{idle: true}
+	p := &initProcess{idle: true, running: map[string]int{}, melter: -1}
+	defer p.melt()
 	p.changed = sync.NewCond(&p.mu)
 	buf, oob := make([]byte, maxPack), make([]byte, unix.CmsgSpace(4*maxFDs))
 	for {
@@ -118,21 +124,38 @@ func warmUp() {
 // handle answers one request. An error means that the server can't be told.
 func (p *initProcess) handle(r request, fds []int) error {
 	switch {
-	case r.Op == "hello" && r.Hello != nil && len(fds) == 1:
-		listener, err := p.prepare(*r.Hello, fds[0])
+	case r.Op == "hello" && r.Hello != nil && len(fds) == r.Hello.fds():
+		made, err := p.prepare(*r.Hello, fds)
+		for _, fd := range made {
+			defer unix.Close(fd)
+		}
 		if err != nil {
 			return p.answer(err)
 		}
-		defer unix.Close(listener)
-		return p.answer(nil, listener)
+		return p.answer(nil, made...)
 	case r.Op == "start" && r.Start != nil:
 		err := p.root.start(*r.Start, fds)
 		for _, fd := range fds {
 			unix.Close(fd)
 		}
-		return p.answer(err)
+		if err != nil {
+			return p.answer(err)
+		}
+		return p.started(listenAs(r.Start.Ports))
 	case r.Op == "exec" && r.Exec != nil:
-		return p.exec(r.Exec)
+		output := -1
+		if len(fds) > 0 {
+			output = fds[0]
+		}
+		err := p.exec(r.Exec, output)
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+		return err
+	case r.Op == "signal":
+		return p.answer(p.signal(r.Name, syscall.Signal(r.Signal)))
+	case r.Op == "socket":
+		return p.socket()
 	case r.Op == "kill":
 		return p.answer(p.kill())
 	}
@@ -153,6 +176,77 @@ func (p *initProcess) answerLocked(err error, fds ...int) error {
 	return p.send(e, fds...)
 }
 
+// started answers a start with the extensions that the layers brought along,
+// and with the listeners at ports, which it closes.
+func (p *initProcess) started(ports []uint16, listeners []int) error {
+	for _, fd := range listeners {
+		defer unix.Close(fd)
+	}
+	names, err := extensions()
+	if err != nil {
+		return p.answer(err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.send(event{Op: "done", Extensions: names, Ports: ports}, listeners...)
+}
+
+// extensions lists the files in /opt/extensions, whether executable or not. One
+// more than can run is enough for the server to see that there are too many.
+func extensions() ([]string, error) {
+	dir, err := os.Open("/opt/extensions")
+	if err != nil {
+		return nil, nil // a layer need not have any; a file of that name has no entries
+	}
+	defer dir.Close()
+	var names []string
+	length := 0
+	for len(names) <= MaxExtensions {
+		entries, err := dir.ReadDir(64)
+		for _, e := range entries {
+			if !e.IsDir() && len(names) <= MaxExtensions {
+				names = append(names, e.Name())
+				length += 6*len(e.Name()) + 3 // as JSON, at worst
+			}
+		}
+		if err != nil {
+			break // the end; what can't be read can't be run either
+		}
+	}
+	if length > maxAnswer-512 {
+		return nil, step("list extensions", unix.ENAMETOOLONG)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// signal sends sig to everybody in the session of a process. One that is gone
+// already is no failure.
+func (p *initProcess) signal(name string, sig syscall.Signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	pid := p.running[name]
+	if pid == 0 {
+		return nil
+	}
+	// The lock keeps the reaper from recycling the PID meanwhile.
+	if err := unix.Kill(-pid, sig); err != nil && err != unix.ESRCH {
+		return step("signal process", err)
+	}
+	return nil
+}
+
+// socket sends a TCP socket of this network to the server, which connects it:
+// a connect that hangs must not keep this process from its other duties.
+func (p *initProcess) socket() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return p.answer(step("open socket", err))
+	}
+	defer unix.Close(fd)
+	return p.answer(nil, fd)
+}
+
 func (p *initProcess) send(e event, fds ...int) error {
 	b, err := json.Marshal(e)
 	if err != nil {
@@ -170,48 +264,64 @@ func (p *initProcess) send(e event, fds ...int) error {
 	}
 }
 
-// prepare does all that every function needs and returns the listener.
-func (p *initProcess) prepare(h helloRequest, output int) (listener int, err error) {
+// prepare does all that every function needs and returns what the server needs:
+// the listener, then what [way] made if there is to be one.
+func (p *initProcess) prepare(h helloRequest, fds []int) (made []int, err error) {
+	if h.Melts {
+		p.melter = fds[1+h.Joins]
+	}
 	if err := setLimits(); err != nil {
-		return -1, err
+		return nil, err
 	}
 	if err := unix.Sethostname([]byte(defaultHostname)); err != nil {
-		return -1, step("set host name", err)
+		return nil, step("set host name", err)
 	}
 	if err := loopback(); err != nil {
-		return -1, err
+		return nil, err
 	}
-	if listener, err = listen(); err != nil {
-		return -1, err
+	listener, err := listen()
+	if err != nil {
+		return nil, err
+	}
+	made = append(made, listener)
+	if h.Network != NetworkNone {
+		out, err := way()
+		if err != nil {
+			return made, err
+		}
+		made = append(made, out...)
 	}
 	if err := p.root.prepare(h); err != nil {
-		return -1, err
+		return made, err
 	}
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return -1, step("open /dev/null", err)
+		return made, step("open /dev/null", err)
 	}
-	if err := p.launcher.prepare(h, null, output); err != nil {
-		return -1, err
+	if err := p.launcher.prepare(h, null, fds[0], fds[1:1+h.Joins]); err != nil {
+		return made, err
 	}
 	go p.reap()
-	return listener, nil
+	return made, nil
 }
 
-// exec starts the runtime process. The lock keeps its exit behind the answer.
-func (p *initProcess) exec(proc *Process) error {
+// exec starts a process. The lock keeps its exit behind the answer.
+func (p *initProcess) exec(proc *Process, output int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.runtime != 0 {
+	if p.running[proc.Name] != 0 {
 		return p.answerLocked(step("exec "+proc.Path, unix.EBUSY))
 	}
-	pid, err := p.launcher.launch(proc)
+	pid, err := p.launcher.launch(proc, output)
 	if err != nil {
 		return p.answerLocked(step("exec "+proc.Path, err))
 	}
-	p.runtime = pid
+	p.running[proc.Name] = pid
 	p.idle = false
 	p.changed.Broadcast()
+	if proc.Name != "" {
+		return p.answerLocked(nil)
+	}
 	// A program that is executable but not readable has a closed /proc entry.
 	status, err := unix.Open(p.root.path("/proc/"+strconv.Itoa(pid)+"/status"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -231,23 +341,34 @@ func (p *initProcess) reap() {
 		}
 		p.mu.Lock()
 		if err != nil { // ECHILD
-			p.idle = p.runtime == 0 // else it was started after the wait
+			p.idle = len(p.running) == 0 // else one was started after the wait
 			p.changed.Broadcast()
 			for p.idle {
 				p.changed.Wait()
 			}
-		} else if pid == p.runtime {
-			p.runtime = 0
-			e := event{Op: "exit", Code: status.ExitStatus()}
+		} else if name, ok := p.named(pid); ok {
+			delete(p.running, name)
+			e := event{Op: "exit", Name: name, Code: status.ExitStatus()}
 			if status.Signaled() {
 				e.Code, e.Signal = 0, int(status.Signal())
 			}
 			if err := p.send(e); err != nil {
+				p.melt()
 				os.Exit(1)
 			}
 		}
 		p.mu.Unlock()
 	}
+}
+
+// named tells which process has a PID. It wants p.mu.
+func (p *initProcess) named(pid int) (string, bool) {
+	for name, id := range p.running {
+		if id == pid {
+			return name, true
+		}
+	}
+	return "", false
 }
 
 // kill ends every process but this one. The kernel signals all of them under
@@ -261,7 +382,15 @@ func (p *initProcess) kill() error {
 	for !p.idle {
 		p.changed.Wait()
 	}
-	return nil
+	return p.removeIPC()
+}
+
+// melt thaws the others, or the signal that they get when this process ends
+// does not reach them.
+func (p *initProcess) melt() {
+	if p.melter >= 0 {
+		_, _ = unix.Write(p.melter, []byte("THAWED")) // the next server's start does what this could not
+	}
 }
 
 // setLimits gives this process, and so its children, the limits that a function

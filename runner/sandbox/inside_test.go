@@ -3,6 +3,7 @@
 package sandbox
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"os/signal"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -50,6 +52,59 @@ func inside(args []string) int {
 			}
 			fmt.Printf("%s %s\n", a, code(err))
 		}
+	case "udp":
+		c, err := net.Dial("udp", args[1])
+		b := make([]byte, 1<<16)
+		n := 0
+		if err == nil {
+			c.SetDeadline(time.Now().Add(3 * time.Second))
+			for range 2 { // the first learns of an ICMP message at the earliest afterwards
+				c.Write([]byte(args[2]))
+				if n, err = c.Read(b); err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+					break
+				}
+			}
+		}
+		fmt.Printf("%s%s\n", b[:n], code(err))
+	case "lookup":
+		for _, name := range args[1:] {
+			all, err := net.DefaultResolver.LookupHost(context.Background(), name)
+			fmt.Println(name, strings.Join(all, ","), code(err))
+		}
+	case "swap": // sends 64 MiB, half-closes, and counts what comes back
+		c, err := net.Dial("tcp", args[1])
+		if err != nil {
+			fmt.Println(code(err))
+			return 1
+		}
+		begin := time.Now()
+		go func() {
+			io.Copy(c, io.LimitReader(zeros{}, 64<<20))
+			c.(*net.TCPConn).CloseWrite()
+		}()
+		n, err := io.Copy(io.Discard, c)
+		fmt.Println("received", n, code(err))
+		fmt.Println("took", time.Since(begin))
+	case "many": // keeps so many connections open
+		n, _ := strconv.Atoi(args[2])
+		open, errs := []net.Conn{}, map[string]int{}
+		for range n {
+			c, err := net.Dial("tcp", args[1])
+			if err != nil {
+				errs[code(err)]++
+				continue
+			}
+			open = append(open, c)
+		}
+		fmt.Println("open", len(open))
+		for e, n := range errs {
+			fmt.Println(e, n)
+		}
+	case "share": // leaves 1 MiB of memory, a queue and a semaphore that outlive it
+		_, err := unix.SysvShmGet(7, 1<<20, unix.IPC_CREAT|0o600)
+		_, _, queue := syscall.RawSyscall(unix.SYS_MSGGET, 7, unix.IPC_CREAT|0o600, 0)
+		_, _, semaphore := syscall.RawSyscall(unix.SYS_SEMGET, 7, 1, unix.IPC_CREAT|0o600)
+		fmt.Println("shared", code(err), queue, semaphore)
 	case "connect":
 		c, err := net.Dial("tcp", args[1])
 		if err != nil {
@@ -65,6 +120,46 @@ func inside(args []string) int {
 		}
 		n, err := io.Copy(f, io.LimitReader(zeros{}, 64<<20))
 		fmt.Println("written", n)
+		fmt.Println("end", code(err))
+	case "hog": // takes memory until it has so many MiB, or is killed
+		n, _ := strconv.Atoi(args[1])
+		var all [][]byte
+		for range n {
+			b := make([]byte, 1<<20)
+			for i := 0; i < len(b); i += 4096 {
+				b[i] = 1
+			}
+			all = append(all, b)
+		}
+		fmt.Println("has", len(all))
+	case "children": // starts so many, and says how many it got
+		n, _ := strconv.Atoi(args[1])
+		got := 0
+		for range n {
+			if _, err := syscall.ForkExec("/bin/sleep", []string{"sleep", "600"}, nil); err != nil {
+				fmt.Println("end", code(err))
+				break
+			}
+			got++
+		}
+		fmt.Println("children", got)
+	case "spin":
+		fmt.Println("ready")
+		for n := 0; ; n++ {
+			runtime.KeepAlive(n)
+		}
+	case "tick":
+		for i := 0; ; i++ {
+			fmt.Println("tick", i)
+			time.Sleep(2 * time.Millisecond)
+		}
+	case "echo": // sends every line back that comes over a connection
+		c, err := net.Dial("tcp", args[1])
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		_, err = io.Copy(c, c)
 		fmt.Println("end", code(err))
 	case "write":
 		fmt.Println("write", code(os.WriteFile(args[1], []byte(args[2]), 0o644)))

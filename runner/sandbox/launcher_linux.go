@@ -11,8 +11,13 @@ import (
 // launcher is a thread that has given up everything a function may not have.
 // What it forks is born without.
 type launcher struct {
-	requests chan *Process // launch sends; nobody closes
-	results  chan launched // the thread sends, one for each request and one when it is ready
+	requests chan launching // launch sends; nobody closes
+	results  chan launched  // the thread sends, one for each request and one when it is ready
+}
+
+type launching struct {
+	process *Process
+	output  int // -1 is the sandbox's
 }
 
 type launched struct {
@@ -20,22 +25,32 @@ type launched struct {
 	err error
 }
 
-func (l *launcher) prepare(h helloRequest, null, output int) error {
-	l.requests, l.results = make(chan *Process), make(chan launched, 1)
+func (l *launcher) prepare(h helloRequest, null, output int, groups []int) error {
+	l.requests, l.results = make(chan launching), make(chan launched, 1)
 	go func() {
 		// Never unlocked: credentials and filter are the thread's, and it must
 		// not run anything else.
 		runtime.LockOSThread()
-		err := giveUp(h)
+		err := join(groups)
+		for _, fd := range groups {
+			unix.Close(fd)
+		}
+		if err == nil {
+			err = giveUp(h)
+		}
 		l.results <- launched{err: err}
 		if err != nil {
 			return
 		}
-		for p := range l.requests {
+		for r := range l.requests {
+			p, out := r.process, output
+			if r.output >= 0 {
+				out = r.output
+			}
 			pid, err := syscall.ForkExec(p.Path, p.Args, &syscall.ProcAttr{
 				Dir:   p.Dir,
 				Env:   p.Env,
-				Files: []uintptr{uintptr(null), uintptr(output), uintptr(output)},
+				Files: []uintptr{uintptr(null), uintptr(out), uintptr(out)},
 				Sys:   &syscall.SysProcAttr{Setsid: true},
 			})
 			l.results <- launched{pid, err}
@@ -44,8 +59,8 @@ func (l *launcher) prepare(h helloRequest, null, output int) error {
 	return (<-l.results).err
 }
 
-func (l *launcher) launch(p *Process) (pid int, err error) {
-	l.requests <- p
+func (l *launcher) launch(p *Process, output int) (pid int, err error) {
+	l.requests <- launching{p, output}
 	r := <-l.results
 	return r.pid, r.err
 }

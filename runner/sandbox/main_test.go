@@ -63,6 +63,7 @@ func newPool(t testing.TB, o Options) *Pool {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(p.close) // takes the control groups away, also without Run
 	return p
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"slices"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lamina-run/lamina/runner/sandbox/nat"
 )
 
 const (
@@ -29,6 +32,10 @@ type Pool struct {
 	parkedMax  int
 	uidBase    int
 	rootless   bool
+	network    Network
+	router     *nat.Router // nil without a network
+	instance   *instance
+	keeper     *keeper
 
 	wake chan struct{} // Start sends without waiting, Run receives; capacity 1
 
@@ -55,7 +62,28 @@ func NewPool(o Options) (*Pool, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	network, err := ParseNetwork(string(o.Network))
+	if err != nil {
+		return nil, err
+	}
+	var router *nat.Router
+	if network != NetworkNone {
+		if _, err := DefaultNetwork(); err != nil {
+			return nil, fmt.Errorf("network mode %s: %w", network, err)
+		}
+		router = nat.NewRouter(nat.Options{
+			Policy: nat.Policy{Endpoint: o.Endpoint, Host: network == NetworkHost}, Sockets: functionSockets(),
+		})
+	}
+	host, err := thisHost()
+	if err != nil {
+		return nil, step("look for control groups", err)
+	}
 	return &Pool{
+		instance:   &instance{hierarchy: host},
+		keeper:     newKeeper(),
+		network:    network,
+		router:     router,
 		log:        o.Log,
 		executable: cmp.Or(o.Executable, "/proc/self/exe"),
 		parkedMax:  o.Parked,
@@ -86,6 +114,10 @@ func (p *Pool) Rootless() bool { return p.rootless }
 // every sandbox, in use or not, and returns nil when all of them are gone.
 func (p *Pool) Run(ctx context.Context) error {
 	defer p.close()
+	p.prepareGroups(ctx)
+	var keeping sync.WaitGroup
+	keeping.Go(func() { p.keeper.keep(ctx) })
+	defer keeping.Wait()
 	var backoff time.Duration
 	for {
 		wait, full := p.due()
@@ -227,6 +259,9 @@ func (p *Pool) close() {
 	}
 	wg.Wait()
 	p.readers.Wait()
+	if err := p.instance.close(); err != nil {
+		p.log.Error("control groups not removed", slog.Any("err", err))
+	}
 }
 
 // takeSlot returns the lowest free one. Each has a host user of its own, so

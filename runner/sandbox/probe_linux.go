@@ -1,10 +1,8 @@
 package sandbox
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,15 +20,15 @@ func Probe(ctx context.Context) Report {
 	caps, err := capabilities()
 	r.Rootless = err != nil || caps&rootCapabilities != rootCapabilities
 	r.Checks = append(r.Checks, privileges(r.Rootless), userNamespaces(!r.Rootless))
-	trial := trial(ctx)
+	trial, host := trial(ctx)
 	r.Usable = trial.OK
 	r.Checks = append(r.Checks, trial,
 		fileSystem("overlay", "load the kernel module overlay; functions with more than one layer need it"),
-		erofs(r.Rootless), seccomp(), cgroups())
+		erofs(r.Rootless), seccomp(), cgroups(host), network(ctx))
 
+	r.NotEnforced = append(r.NotEnforced, host.notEnforced()...)
 	r.NotEnforced = append(r.NotEnforced,
-		"memory, CPU and disk use of a function are not limited yet; a limit on processes and open files is",
-		"a function has no network but its own loopback")
+		"disk bandwidth of a function is not limited; the size of /tmp is")
 	if r.Rootless {
 		r.NotEnforced = append(r.NotEnforced,
 			"all functions run as the server's user, with its supplementary groups; run the server as root to give each its own")
@@ -68,9 +66,11 @@ func userNamespaces(asRoot bool) Check {
 }
 
 // trial is the one check that counts: do what a function will need.
-func trial(ctx context.Context) (c Check) {
+// The control groups are those that it had.
+func trial(ctx context.Context) (c Check, host hierarchy) {
 	c = Check{Name: "sandbox", OK: true, Detail: "namespaces, mounts, overlay, loopback and seccomp work together"}
-	if err := try(ctx); err != nil {
+	host, err := try(ctx)
+	if err != nil {
 		c.OK, c.Detail = false, err.Error()
 		c.Hint = "needs Linux 5.12 or later"
 		switch errno, _ := errors.AsType[syscall.Errno](err); errno {
@@ -83,31 +83,33 @@ func trial(ctx context.Context) (c Check) {
 			c.Hint = "free memory, or raise the limit of processes"
 		}
 	}
-	return c
+	return c, host
 }
 
-func try(ctx context.Context) error {
+func try(ctx context.Context) (host hierarchy, err error) {
 	dir, err := os.MkdirTemp("", "lamina-probe-")
 	if err != nil {
-		return err
+		return host, err
 	}
 	defer os.RemoveAll(dir)
 	var layers []string
 	for _, l := range []string{"a", "b"} {
 		layers = append(layers, filepath.Join(dir, l))
 		if err := os.Mkdir(filepath.Join(dir, l), 0o755); err != nil {
-			return err
+			return host, err
 		}
 	}
 	p, err := NewPool(Options{})
 	if err != nil {
-		return err
+		return host, err
 	}
+	defer p.close()
+	host = p.instance.hierarchy
 	s, err := p.Start(ctx, Spec{ID: "probe", Task: dir, Layers: layers, TmpBytes: 1 << 20})
 	if err != nil {
-		return err
+		return host, err
 	}
-	return s.Close()
+	return p.instance.hierarchy, s.Close()
 }
 
 func fileSystem(name, hint string) Check {
@@ -137,35 +139,15 @@ func seccomp() Check {
 	return Check{Name: "seccomp", OK: strings.Contains(string(b), "errno"), Detail: strings.TrimSpace(string(b))}
 }
 
-func cgroups() Check {
-	c := Check{Name: "cgroup", Hint: "mount cgroup v2 at /sys/fs/cgroup with the controllers memory, cpu and pids"}
-	const top = "/sys/fs/cgroup"
-	var st unix.Statfs_t
-	if err := unix.Statfs(top, &st); err != nil {
-		c.Detail = err.Error()
+// cgroups says which version of control groups sandboxes use, and for what.
+func cgroups(host hierarchy) Check {
+	c := Check{Name: "cgroup", OK: host.limits() == 3 && host.has(freezer), Detail: host.String()}
+	if c.OK {
 		return c
 	}
-	version, controllers := "v1", ""
-	if st.Type == unix.CGROUP2_SUPER_MAGIC {
-		b, err := os.ReadFile(top + "/cgroup.controllers")
-		if err != nil {
-			c.Detail = err.Error()
-			return c
-		}
-		version, controllers = "v2", strings.TrimSpace(string(b))
-	} else {
-		var have []string
-		for _, name := range []string{"memory", "cpu", "pids"} {
-			if _, err := os.Stat(filepath.Join(top, name, "tasks")); err == nil {
-				have = append(have, name)
-			}
-		}
-		controllers = strings.Join(have, " ")
-	}
-	c.Detail = fmt.Sprintf("%s with %s", version, cmp.Or(controllers, "no controllers"))
-	if c.OK = unix.Access(top, unix.W_OK) == nil && controllers != ""; c.OK {
-		c.Hint = ""
-		c.Detail += "; not used yet"
+	c.Hint = "mount cgroup v2 at /sys/fs/cgroup, or have a group of your own there (systemd: Delegate=yes), with the controllers memory, cpu and pids"
+	if host.version == 0 {
+		c.Detail = "none that this process may write"
 	}
 	return c
 }

@@ -10,28 +10,51 @@ import (
 // tells of exits in between:
 //
 //	server                              init
-//	hello {uid} + output fd  ------->
+//	hello {uid} + fds of output, groups ->
 //	                         <-------   done + listener fd     (parked)
+//	                                    [+ fds of the device and the relay's listener]
 //	start {mounts} + tree fds ------>
-//	                         <-------   done                   (sealed)
-//	exec {path, args, env}   ------->
-//	                         <-------   done {pid} + fd of its /proc status
-//	                         <-------   exit {code, signal}    (any time after)
+//	                         <-------   done {extensions}      (sealed)
+//	exec {name, path, env} [+ output fd] ->
+//	                         <-------   done [+ fd of its /proc status]
+//	                         <-------   exit {name, code, signal} (any time after)
+//	signal {name, signal}    ------->
+//	                         <-------   done
+//	socket                   ------->
+//	                         <-------   done + fd of an unconnected TCP socket
 //	kill                     ------->
-//	                         <-------   exit, if one ran
+//	                         <-------   exit, for each that ran
 //	                         <-------   done
 //
 // End of file is each side's word for "the other is gone".
 type request struct {
-	Op    string        `json:"op"` // hello, start, exec, kill
+	Op    string        `json:"op"` // hello, start, exec, signal, socket, kill
 	Hello *helloRequest `json:"hello,omitempty"`
 	Start *startRequest `json:"start,omitempty"`
 	Exec  *Process      `json:"exec,omitempty"`
+	// Name and Signal say which process a signal is for.
+	Name   string `json:"name,omitempty"`
+	Signal int    `json:"signal,omitempty"`
 }
 
 type helloRequest struct {
-	UID      int  `json:"uid"` // as the sandbox sees it; the group has the same number
-	Rootless bool `json:"rootless,omitempty"`
+	UID      int     `json:"uid"` // as the sandbox sees it; the group has the same number
+	Rootless bool    `json:"rootless,omitempty"`
+	Network  Network `json:"network,omitempty"`
+
+	// After the output come the files of Joins control groups, to be written by
+	// whoever forks functions, and with Melts the one that thaws them.
+	Joins int  `json:"joins,omitempty"`
+	Melts bool `json:"melts,omitempty"`
+}
+
+// fds is how many descriptors come along.
+func (h *helloRequest) fds() int {
+	n := 1 + h.Joins
+	if h.Melts {
+		n++
+	}
+	return n
 }
 
 type startRequest struct {
@@ -39,6 +62,7 @@ type startRequest struct {
 	TmpBytes int64    `json:"tmp"`
 	Mounts   []mount  `json:"mounts,omitempty"`
 	Masks    []string `json:"masks,omitempty"`
+	Ports    []uint16 `json:"ports,omitempty"` // on which to listen for the host's services
 }
 
 // mount is one directory or file to show inside. A server that is root makes
@@ -52,8 +76,12 @@ type mount struct {
 type event struct {
 	Op     string     `json:"op"` // done, exit
 	Err    *wireError `json:"err,omitempty"`
+	Name   string     `json:"name,omitempty"`
 	Code   int        `json:"code,omitempty"`
 	Signal int        `json:"signal,omitempty"`
+	Ports  []uint16   `json:"ports,omitempty"` // whose listeners come along, in this order
+	// Extensions are the names of the files in /opt/extensions.
+	Extensions []string `json:"extensions,omitempty"`
 }
 
 type wireError struct {

@@ -44,12 +44,13 @@ var hidden = []string{"/usr/local", "/usr/src"}
 type root struct {
 	fd       int // of the root directory; -1 after leave
 	rootless bool
+	names    string // lines of /etc/hosts besides the sandbox's own
 }
 
 // prepare builds the generic part, and leaves the host unless what the
 // function needs of it has yet to be mounted from here.
 func (r *root) prepare(h helloRequest) error {
-	r.rootless = h.Rootless
+	r.rootless, r.names = h.Rootless, hostNames(h.Network)
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return step("make mounts private", err)
 	}
@@ -72,7 +73,7 @@ func (r *root) prepare(h helloRequest) error {
 			return err
 		}
 	}
-	if err := r.etc(h.UID); err != nil {
+	if err := r.etc(h); err != nil {
 		return err
 	}
 	if err := r.dev(); err != nil {
@@ -130,24 +131,30 @@ func (r *root) hostEntry(name string) error {
 }
 
 // etc writes the files that a program expects. None says anything about the host.
-func (r *root) etc(uid int) error {
+func (r *root) etc(h helloRequest) error {
+	uid := h.UID
 	for name, text := range map[string]string{
 		"/etc/passwd": fmt.Sprintf("root:x:0:0:root:/root:/sbin/nologin\n%s:x:%d:%d::/home/%s:/sbin/nologin\n",
 			userName, uid, uid, userName),
 		"/etc/group":         fmt.Sprintf("root:x:0:\n%s:x:%d:\n", userName, uid),
-		"/etc/hosts":         hosts(defaultHostname),
+		"/etc/hosts":         hosts(defaultHostname) + r.names,
 		"/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
-		"/etc/resolv.conf":   "", // there is no network to ask
+		"/etc/resolv.conf":   resolvConf(h.Network),
 	} {
 		if err := r.write(name, text); err != nil {
 			return err
 		}
 	}
-	return nil
+	return step("write /lambda-entrypoint.sh", os.WriteFile(r.path("/lambda-entrypoint.sh"), []byte(entrypoint), 0o755))
 }
 
+// entrypoint is a file that there is at AWS, and that some programs take for a
+// sign of where they are.
+const entrypoint = "#!/bin/sh\nexec /var/runtime/bootstrap \"$@\"\n"
+
 func hosts(name string) string {
-	return "127.0.0.1 localhost\n::1 localhost\n127.0.0.1 " + name + "\n"
+	// Extensions name the address on which they want telemetry so.
+	return "127.0.0.1 localhost\n::1 localhost\n127.0.0.1 sandbox.localdomain " + name + "\n"
 }
 
 func (r *root) write(name, text string) error {
@@ -305,7 +312,7 @@ func (r *root) start(s startRequest, trees []int) error {
 		return err
 	}
 	tmp, err := newTree("tmpfs", unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV,
-		"mode", "1777", "size", strconv.FormatInt(s.TmpBytes, 10))
+		"mode", "1777", "size", strconv.FormatInt(s.TmpBytes, 10), "nr_inodes", strconv.FormatInt(inodes(s.TmpBytes), 10))
 	if err != nil {
 		return err
 	}
@@ -316,7 +323,7 @@ func (r *root) start(s startRequest, trees []int) error {
 		if err := unix.Sethostname([]byte(s.Hostname)); err != nil {
 			return step("set host name", err)
 		}
-		if err := r.write("/etc/hosts", hosts(s.Hostname)); err != nil {
+		if err := r.write("/etc/hosts", hosts(s.Hostname)+r.names); err != nil {
 			return err
 		}
 	}
@@ -327,6 +334,10 @@ func (r *root) start(s startRequest, trees []int) error {
 	}
 	return step("seal root", unix.MountSetattr(unix.AT_FDCWD, "/", 0, &unix.MountAttr{Attr_set: readOnly}))
 }
+
+// inodes is how many files /tmp may have: each takes memory of the kernel's,
+// which would else be bounded by the host's only.
+func inodes(size int64) int64 { return min(max(size/8192, 1024), 1<<20) }
 
 // leave makes r the root and detaches the host's from the namespace.
 func (r *root) leave() error {

@@ -2,14 +2,21 @@ package sandbox
 
 import (
 	"log/slog"
+	"net/netip"
+	"os"
 	"syscall"
 )
 
 // Address is the host and port on which the process inside finds its Runtime API.
 const Address = "169.254.100.1:9001"
 
+// MaxExtensions is how many processes may run beside the runtime process.
+const MaxExtensions = 10
+
 // InitVerb is the hidden first argument with which the binary becomes [Init].
 const InitVerb = "init"
+
+const defaultTmp = 512 << 20 // size of /tmp when a Spec does not say
 
 // Options configures a [Pool].
 type Options struct {
@@ -25,6 +32,14 @@ type Options struct {
 	// UIDBase is the first of the host user IDs that sandboxes take, one each,
 	// when the server is root; zero is 100000. Nothing else may use the range.
 	UIDBase int
+
+	// Network is what functions can reach; empty is [NetworkNone]. What this
+	// host can't do fails [NewPool].
+	Network Network
+
+	// Endpoint is where the server's API answers on this host. With a network,
+	// functions find it at [Network.Inside].
+	Endpoint netip.AddrPort
 }
 
 // Spec is what one sandbox shows its processes. All paths but those marked
@@ -37,6 +52,12 @@ type Spec struct {
 	Masks    []string // directories inside that are to look empty; absent ones are skipped
 	TmpBytes int64    // size of /tmp; zero is 512 MiB
 	Hostname string   // empty is "sandbox"
+
+	// What all processes inside may use together. Zero is no limit; what this host
+	// can't limit is listed by [Probe].
+	MemoryBytes int64   // without contents of files, in /tmp too
+	CPUs        float64 // processors' worth of time
+	Pids        int     // processes and threads
 }
 
 // Bind shows the host's file or directory Source as Target inside, read-only,
@@ -47,17 +68,25 @@ type Bind struct {
 	Target string
 }
 
-// Process is the program that [Sandbox.Exec] starts. It gets Env and nothing
-// else; Args includes the program's name; an empty Dir is /var/task.
+// Process is a program that [Sandbox.Exec] starts. It gets Env and nothing
+// else; Args includes the program's name; an empty Dir is /var/task. Name tells
+// it apart from the others that run at the same time: the runtime process has
+// none. Output, if not nil, is where it writes instead of [Sandbox.Output]; the
+// caller closes its own end.
 type Process struct {
+	Name string
 	Path string
 	Args []string
 	Env  []string
 	Dir  string
+
+	Output *os.File `json:"-"`
 }
 
-// Exit tells how a process ended: by a signal when Signal is not zero, else with Code.
+// Exit tells how the process of that name ended: by a signal when Signal is not
+// zero, else with Code.
 type Exit struct {
+	Name   string
 	Code   int
 	Signal syscall.Signal
 }

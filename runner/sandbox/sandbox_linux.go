@@ -13,8 +13,11 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lamina-run/lamina/runner/sandbox/nat"
 )
 
 var errGone = errors.New("sandbox is gone")
@@ -28,8 +31,12 @@ type Sandbox struct {
 	conn     *net.UnixConn
 	output   *os.File
 	listener net.Listener
+	group    *group   // nil without control groups
+	way      *nat.Way // nil without a network
 
-	exited  chan Exit     // reader sends and closes; holds the last exit only
+	extensions []string // set by start
+
+	exited  chan Exit     // reader sends and closes; has room for one exit of each process that may run
 	answers chan answer   // reader sends, call receives; one call at a time
 	calls   chan struct{} // holds the right to call; capacity 1
 	gone    chan struct{} // reader closes, after the init was waited for
@@ -37,14 +44,26 @@ type Sandbox struct {
 	closing sync.Once
 
 	mu      sync.Mutex
-	running bool     // between an exec's answer and its exit
-	broken  bool     // a call was cut off; its answer may still come
-	status  *os.File // /proc/…/status of the runtime process
+	running map[string]bool // names of processes, from exec to exit
+	broken  bool            // a call was cut off; its answer may still come
+	status  *os.File        // /proc/…/status of the runtime process
+	peak    int64           // what PeakMemory said last
 }
 
 type answer struct {
 	event
-	fd *os.File // nil if none came along
+	fd   *os.File   // nil if none came along
+	more []*os.File // those after it
+}
+
+// close closes what came along.
+func (a answer) close() {
+	if a.fd != nil {
+		a.fd.Close()
+	}
+	for _, f := range a.more {
+		f.Close()
+	}
 }
 
 // spawn clones an init and waits until it is parked.
@@ -84,7 +103,7 @@ func (p *Pool) spawn(ctx context.Context) (_ *Sandbox, err error) {
 		return nil, step("create output pipe", err)
 	}
 	defer write.Close()
-	hello := helloRequest{UID: p.uid(slot), Rootless: p.rootless}
+	hello := helloRequest{UID: p.uid(slot), Rootless: p.rootless, Network: p.network}
 	if !p.rootless {
 		// Programs that open /dev/stdout open the pipe anew, with its owner checked.
 		if err := write.Chown(hello.UID, hello.UID); err != nil {
@@ -94,15 +113,23 @@ func (p *Pool) spawn(ctx context.Context) (_ *Sandbox, err error) {
 		}
 	}
 
-	proc, err := p.clone(theirs)
+	group, joins, err := p.group(&hello)
 	if err != nil {
 		conn.Close()
 		output.Close()
-		return nil, step("clone namespaces", err)
+		return nil, err
+	}
+	defer closeAll(joins)
+	proc, err := p.clone(theirs, group)
+	if err != nil {
+		conn.Close()
+		output.Close()
+		return nil, errors.Join(step("clone namespaces", err), group.remove())
 	}
 	s = &Sandbox{
-		pool: p, slot: slot, proc: proc, conn: conn, output: output,
-		exited:  make(chan Exit, 1),
+		pool: p, slot: slot, proc: proc, conn: conn, output: output, group: group,
+		exited:  make(chan Exit, 2*(MaxExtensions+1)),
+		running: map[string]bool{},
 		answers: make(chan answer, 1),
 		calls:   make(chan struct{}, 1),
 		gone:    make(chan struct{}),
@@ -113,11 +140,11 @@ func (p *Pool) spawn(ctx context.Context) (_ *Sandbox, err error) {
 		conn.Close()
 		output.Close()
 		s = nil
-		return nil, err
+		return nil, errors.Join(err, group.remove())
 	}
 
 	theirs.Close() // or its end of the socket outlives the init
-	a, err := s.call(ctx, request{Op: "hello", Hello: &hello}, int(write.Fd()))
+	a, err := s.call(ctx, request{Op: "hello", Hello: &hello}, descriptors(append([]*os.File{write}, joins...))...)
 	if err != nil {
 		return nil, err
 	}
@@ -129,11 +156,33 @@ func (p *Pool) spawn(ctx context.Context) (_ *Sandbox, err error) {
 	if err != nil {
 		return nil, step("receive listener", err)
 	}
+	if err := s.connect(context.WithoutCancel(ctx), a.more); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
+// connect starts the way out of the sandbox, if there is to be one, through the
+// device and the listener that it made. It takes the files.
+func (s *Sandbox) connect(ctx context.Context, made []*os.File) error {
+	if s.pool.router == nil {
+		return nil
+	}
+	if len(made) != 2 {
+		return step("receive network device", errGone)
+	}
+	defer made[1].Close()
+	relay, err := net.FileListener(made[1])
+	if err != nil {
+		made[0].Close()
+		return step("receive network device", err)
+	}
+	s.way, err = s.pool.router.Start(ctx, made[0], relay, s.pool.log)
+	return step("open network device", err)
+}
+
 // clone starts the init with theirs as its descriptor 3.
-func (p *Pool) clone(theirs *os.File) (*os.Process, error) {
+func (p *Pool) clone(theirs *os.File, g *group) (*os.Process, error) {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
@@ -143,12 +192,20 @@ func (p *Pool) clone(theirs *os.File) (*os.Process, error) {
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP,
 		Setsid:     true, // the terminal's ^C is for the server, which then closes its sandboxes
 	}
+	entrance, err := g.entrance()
+	if err != nil {
+		return nil, err
+	}
+	if entrance != nil {
+		defer entrance.Close()
+		attr.UseCgroupFD, attr.CgroupFD = true, int(entrance.Fd())
+	}
 	if p.rootless {
 		attr.Cloneflags |= unix.CLONE_NEWUSER
 		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: innerID, HostID: os.Geteuid(), Size: 1}}
 		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: innerID, HostID: os.Getegid(), Size: 1}}
 		// A user other than 0 loses its capabilities at exec unless they are ambient.
-		attr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_SETPCAP}
+		attr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_NET_BIND_SERVICE, unix.CAP_SETPCAP}
 	}
 	return os.StartProcess(p.executable, []string{"lamina", InitVerb}, &os.ProcAttr{
 		Dir:   "/",
@@ -160,32 +217,34 @@ func (p *Pool) clone(theirs *os.File) (*os.Process, error) {
 
 // read takes the init's messages until it is gone, then reaps it and tells everybody.
 func (s *Sandbox) read() {
-	buf, oob := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
+	buf, oob := make([]byte, maxAnswer), make([]byte, unix.CmsgSpace(4*maxFDs))
 	for {
 		n, oobn, _, _, err := s.conn.ReadMsgUnix(buf, oob)
 		if err != nil || n == 0 {
 			break
 		}
-		a := answer{fd: received(oob[:oobn])}
+		a := answer{}
+		if all := received(oob[:oobn]); len(all) > 0 {
+			a.fd, a.more = all[0], all[1:]
+		}
 		if err := json.Unmarshal(buf[:n], &a.event); err != nil {
 			s.pool.log.Error("sandbox spoke nonsense", slog.Any("err", err))
-			if a.fd != nil {
-				a.fd.Close()
-			}
+			a.close()
 			break
 		}
 		if a.Op == "exit" {
 			s.mu.Lock()
-			s.running = false
+			delete(s.running, a.Name)
 			// Under the lock, so that Exec can't empty the channel in between and
-			// let this exit pass for the next; it emptied it, so there is room.
-			s.exited <- Exit{Code: a.Code, Signal: syscall.Signal(a.Signal)}
+			// let this exit pass for the next.
+			s.exit(Exit{Name: a.Name, Code: a.Code, Signal: syscall.Signal(a.Signal)})
 			s.mu.Unlock()
 			continue
 		}
 		s.answers <- a // there is room: call waits for each or breaks the sandbox
 	}
 	// Whatever ended the loop, nothing may survive it.
+	s.melt()
 	if err := s.proc.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		s.pool.log.Error("sandbox not killed", slog.Any("err", err))
 	}
@@ -193,18 +252,34 @@ func (s *Sandbox) read() {
 		s.pool.log.Error("sandbox not reaped", slog.Any("err", err))
 	}
 	s.mu.Lock()
-	if s.running {
-		s.running = false
-		s.exited <- Exit{Signal: syscall.SIGKILL}
+	for name := range s.running {
+		s.exit(Exit{Name: name, Signal: syscall.SIGKILL})
 	}
+	clear(s.running)
 	s.mu.Unlock()
 	close(s.exited)
+	s.ungroup()
 	s.pool.release(s)
 	close(s.gone)
 }
 
-// received returns the first file in a control message and closes any other.
-func received(oob []byte) *os.File {
+// exit sends x to whoever waits. It wants s.mu.
+func (s *Sandbox) exit(x Exit) {
+	for {
+		select {
+		case s.exited <- x:
+			return
+		default:
+		}
+		select {
+		case <-s.exited: // nobody has wanted the oldest for long
+		default:
+		}
+	}
+}
+
+// received returns the files in a control message.
+func received(oob []byte) []*os.File {
 	if len(oob) == 0 {
 		return nil
 	}
@@ -216,10 +291,11 @@ func received(oob []byte) *os.File {
 	if err != nil || len(fds) == 0 {
 		return nil
 	}
-	for _, fd := range fds[1:] {
-		unix.Close(fd)
+	files := make([]*os.File, len(fds))
+	for i, fd := range fds {
+		files[i] = os.NewFile(uintptr(fd), "sandbox")
 	}
-	return os.NewFile(uintptr(fds[0]), "sandbox")
+	return files
 }
 
 // call sends r with fds and waits for the answer. When ctx ends first, nothing
@@ -272,8 +348,11 @@ func (s *Sandbox) start(ctx context.Context, spec Spec) error {
 	if start.Hostname == "" {
 		start.Hostname = "sandbox"
 	}
+	if s.pool.network == NetworkHost {
+		start.Ports = hostPorts(maxPorts)
+	}
 	if start.TmpBytes <= 0 {
-		start.TmpBytes = 512 << 20
+		start.TmpBytes = defaultTmp
 	}
 	var trees []int
 	defer func() {
@@ -293,14 +372,51 @@ func (s *Sandbox) start(ctx context.Context, spec Spec) error {
 			start.Mounts[i].Sources = nil
 		}
 	}
-	_, err := s.call(ctx, request{Op: "start", Start: &start}, trees...)
-	return err
+	limited := make(chan error, 1) // one send, when the limits are written
+	go func() { limited <- s.group.start(spec) }()
+	a, err := s.call(ctx, request{Op: "start", Start: &start}, trees...)
+	if e := <-limited; e != nil && err == nil {
+		a.close()
+		err = e
+	}
+	s.extensions = a.Extensions
+	if err != nil {
+		return err
+	}
+	return s.forward(a)
 }
 
-// Exec starts the runtime process and returns when its program is loaded. The
-// error is an [*Error] that wraps the kernel's number, such as ENOENT when
-// there is no such program. It may be called again after the former process
-// ended; an [Exit] that nobody received by then is dropped. When ctx ends
+// maxPorts is how many of the host's services a sandbox has on its loopback.
+const maxPorts = 200
+
+// forward has the listeners of an answer lead to the host's services.
+func (s *Sandbox) forward(a answer) error {
+	defer a.close()
+	if a.fd == nil {
+		return nil
+	}
+	for i, f := range append([]*os.File{a.fd}, a.more...) {
+		if s.way == nil || i >= len(a.Ports) {
+			return step("receive listeners", errGone)
+		}
+		l, err := net.FileListener(f)
+		if err != nil {
+			return step("receive listeners", err)
+		}
+		s.way.Forward(l, a.Ports[i])
+	}
+	return nil
+}
+
+// Extensions are the names of the files in /opt/extensions, in order; of more
+// than [MaxExtensions] it lists one too many.
+func (s *Sandbox) Extensions() []string { return s.extensions }
+
+// Exec starts a process and returns when its program is loaded. The error is an
+// [*Error] that wraps the kernel's number, such as ENOENT when there is no such
+// program. At most one process of a name runs at a time, and at most
+// [MaxExtensions] with one; it may be called again after the former ended. When
+// nothing runs, an [Exit] that nobody received by then is dropped. When ctx ends
 // before the answer, the sandbox is good only for Close.
 func (s *Sandbox) Exec(ctx context.Context, p Process) error {
 	if !strings.HasPrefix(p.Path, "/") {
@@ -310,31 +426,110 @@ func (s *Sandbox) Exec(ctx context.Context, p Process) error {
 		p.Dir = "/var/task"
 	}
 	s.mu.Lock()
-	if s.running {
+	if s.running[p.Name] || len(s.running) > MaxExtensions {
 		s.mu.Unlock()
 		return step("exec "+p.Path, errors.New("a process is running already"))
 	}
-	// From here to the answer the init counts as running, so that its death is an exit.
-	s.running = true
-	select {
-	case <-s.exited:
-	default:
-	}
 	s.mu.Unlock()
-	a, err := s.call(ctx, request{Op: "exec", Exec: &p})
+	if err := s.ready(p); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	// From here to the answer the init counts as running, so that its death is an exit.
+	for stale := len(s.running) == 0; stale; {
+		select {
+		case _, stale = <-s.exited:
+		default:
+			stale = false
+		}
+	}
+	s.running[p.Name] = true
+	s.mu.Unlock()
+	var fds []int
+	if p.Output != nil {
+		fds = []int{int(p.Output.Fd())}
+	}
+	a, err := s.call(ctx, request{Op: "exec", Exec: &p}, fds...)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
 		if !s.broken {
-			s.running = false
+			delete(s.running, p.Name)
 		}
 		return err
+	}
+	if p.Name != "" {
+		return nil
 	}
 	if s.status != nil {
 		s.status.Close()
 	}
 	s.status = a.fd
 	return nil
+}
+
+// Signal sends sig to the process of that name and its descendants. It is no
+// error when the process is gone.
+func (s *Sandbox) Signal(ctx context.Context, name string, sig syscall.Signal) error {
+	if err := s.Wake(); err != nil {
+		return err
+	}
+	_, err := s.call(ctx, request{Op: "signal", Name: name, Signal: int(sig)})
+	return err
+}
+
+// Dial connects to a port of the sandbox's own loopback. The caller closes the
+// connection; it does not end with ctx.
+func (s *Sandbox) Dial(ctx context.Context, port int) (net.Conn, error) {
+	a, err := s.call(context.WithoutCancel(ctx), request{Op: "socket"}) // giving up would break the sandbox
+	if err != nil {
+		return nil, err
+	}
+	if a.fd == nil {
+		return nil, step("receive socket", errGone)
+	}
+	defer a.fd.Close() // FileConn has a copy
+	if err := connect(ctx, a.fd, port); err != nil {
+		return nil, step("connect to port "+strconv.Itoa(port), err)
+	}
+	return net.FileConn(a.fd)
+}
+
+// connect waits for the connection without a thread of its own.
+func connect(ctx context.Context, f *os.File, port int) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = f.SetWriteDeadline(time.Unix(1, 0)) }) // one without deadlines ends by itself
+	defer stop()
+	asked := false
+	waited := raw.Write(func(fd uintptr) bool {
+		if !asked {
+			// In here, so that the poller can't tell of the end before anybody listens.
+			asked = true
+			err = unix.Connect(int(fd), &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}})
+			return err != unix.EINPROGRESS
+		}
+		var errno int
+		errno, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
+		if err == nil && errno != 0 {
+			err = syscall.Errno(errno)
+		}
+		if err == nil {
+			// The poller also wakes for what the socket was before the connect.
+			_, peer := unix.Getpeername(int(fd))
+			return peer == nil
+		}
+		return true
+	})
+	if waited != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return waited
+	}
+	return err
 }
 
 // Listener accepts on [Address] and on port 9001 of 127.0.0.1, both inside.
@@ -348,22 +543,45 @@ func (s *Sandbox) Listener() net.Listener { return s.listener }
 func (s *Sandbox) Output() *os.File { return s.output }
 
 // Exited receives one value for each process that Exec started, and is closed
-// when the sandbox is gone. Only the sandbox sends and closes.
+// when the sandbox is gone. Only the sandbox sends and closes. When nobody
+// receives for long the oldest are dropped.
 func (s *Sandbox) Exited() <-chan Exit { return s.exited }
 
 // KillProcesses kills everything inside, waits until it is gone, and leaves the
-// sandbox with its /tmp ready for another Exec. If the runtime process ran, its
-// Exit has been sent when this returns.
+// sandbox with its /tmp ready for another Exec. The Exit of each process that
+// ran has been sent when this returns.
 func (s *Sandbox) KillProcesses(ctx context.Context) error {
+	if err := s.Wake(); err != nil {
+		return err
+	}
 	_, err := s.call(ctx, request{Op: "kill"})
 	return err
 }
 
-// PeakMemory is the most resident memory that the runtime process had so far,
-// in bytes; its children do not count. It fails when the process is gone.
+// PeakMemory is the most memory, in bytes, that all processes inside together
+// had so far, without contents of files. With no limit of memory, or on a host
+// without control groups for it, it is what the runtime process alone had, and
+// fails when that is gone.
 func (s *Sandbox) PeakMemory() (int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	all, changed, err := s.group.measure()
+	if err == nil && !changed && s.peak > 0 {
+		return s.peak, nil
+	}
+	own, e := s.residentPeak() // counts the parts of libraries that others have in memory already, too
+	if err != nil && e != nil {
+		return 0, e
+	}
+	s.peak = max(s.peak, all, own)
+	if s.group != nil && s.group.limit > 0 {
+		s.peak = min(s.peak, s.group.limit)
+	}
+	return s.peak, nil
+}
+
+// residentPeak is the most resident memory of the runtime process. It wants s.mu.
+func (s *Sandbox) residentPeak() (int64, error) {
 	if s.status == nil {
 		return 0, step("read peak memory", errors.New("no process was started"))
 	}
@@ -393,6 +611,7 @@ func peakMemory(status string) (int64, error) {
 func (s *Sandbox) Close() error {
 	var err error
 	s.closing.Do(func() {
+		s.melt()
 		if e := s.proc.Kill(); e != nil && !errors.Is(e, os.ErrProcessDone) {
 			err = step("kill sandbox", e)
 		}
@@ -400,12 +619,13 @@ func (s *Sandbox) Close() error {
 		if s.listener != nil {
 			err = errors.Join(err, s.listener.Close())
 		}
+		if s.way != nil {
+			_ = s.way.Close() // never fails
+		}
 		err = errors.Join(err, s.conn.Close(), s.output.Close())
 		select { // an answer that nobody waited for
 		case a := <-s.answers:
-			if a.fd != nil {
-				a.fd.Close()
-			}
+			a.close()
 		default:
 		}
 		s.mu.Lock()

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
+	"time"
 )
 
 var errLinux = errors.New("running functions needs Linux")
@@ -34,11 +36,20 @@ func Probe(context.Context) Report {
 	}}}
 }
 
+// DefaultNetwork is none: there are no sandboxes.
+func DefaultNetwork() (Network, error) { return NetworkNone, errLinux }
+
 func (p *Pool) Run(context.Context) error { return errLinux }
 
 func (p *Pool) Start(context.Context, Spec) (*Sandbox, error) { return nil, errLinux }
 
 func (s *Sandbox) Exec(context.Context, Process) error { return errLinux }
+
+func (s *Sandbox) Extensions() []string { return nil }
+
+func (s *Sandbox) Signal(context.Context, string, syscall.Signal) error { return errLinux }
+
+func (s *Sandbox) Dial(context.Context, int) (net.Conn, error) { return nil, errLinux }
 
 func (s *Sandbox) Listener() net.Listener { return nil }
 
@@ -49,5 +60,13 @@ func (s *Sandbox) Exited() <-chan Exit { return nil }
 func (s *Sandbox) KillProcesses(context.Context) error { return errLinux }
 
 func (s *Sandbox) PeakMemory() (int64, error) { return 0, errLinux }
+
+func (s *Sandbox) Idle(time.Duration) {}
+
+func (s *Sandbox) Wake() error { return errLinux }
+
+func (s *Sandbox) LimitCPU() error { return errLinux }
+
+func (s *Sandbox) OutOfMemory() bool { return false }
 
 func (s *Sandbox) Close() error { return nil }

@@ -361,6 +361,25 @@ func TestKilledProcessStartsAgainAndKeepsTmp(t *testing.T) {
 	}
 }
 
+func TestKillingRemovesWhatOutlivesProcesses(t *testing.T) {
+	t.Parallel()
+	sb := start(t, newPool(t, Options{}), Spec{})
+	count := func() (n int) {
+		out, _ := run(t, sb, "cat", "/proc/sysvipc/shm", "/proc/sysvipc/msg", "/proc/sysvipc/sem")
+		return strings.Count(strings.TrimSpace(out), "\n") + 1 - 3 // each has a heading
+	}
+	out, _ := run(t, sb, "share")
+	if got := count(); got != 3 {
+		t.Fatalf("%d things shared; want 3 (%s)", got, out)
+	}
+	if err := sb.KillProcesses(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := count(); got != 0 {
+		t.Errorf("%d things left; want none", got)
+	}
+}
+
 // An exit that nobody received must not pass for the next process's.
 func TestExecDropsAnExitNobodyReceived(t *testing.T) {
 	t.Parallel()
@@ -426,13 +445,13 @@ func TestPeakMemory(t *testing.T) {
 	if err := sb.KillProcesses(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := sb.PeakMemory(); err == nil {
+	if got, err := sb.PeakMemory(); err == nil { // without a limit there is only the process to ask
 		t.Errorf("PeakMemory of a dead process = %d; want an error", got)
 	}
 }
 
 // descendants lists the processes below pid, as the host sees them.
-func descendants(t *testing.T, pid int) []int {
+func descendants(t testing.TB, pid int) []int {
 	t.Helper()
 	children := map[int][]int{}
 	es, err := os.ReadDir("/proc")
@@ -631,6 +650,18 @@ func doomedServer(args []string) int {
 		return 1
 	}
 	fmt.Println(s.proc.Pid)
+	if s.group != nil && len(args) > 1 {
+		if args[1] == "frozen" {
+			s.group.mu.Lock()
+			err := s.group.freeze(true)
+			s.group.mu.Unlock()
+			if err != nil {
+				fmt.Println(err)
+				return 1
+			}
+		}
+		fmt.Println(p.instance.name)
+	}
 	select {}
 }
 

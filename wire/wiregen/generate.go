@@ -198,7 +198,7 @@ func (g *generator) goType(name string, required bool) string {
 		return "[]byte"
 	case "structure":
 		if s.EventStream {
-			return "[]byte"
+			return "EventStream"
 		}
 		return "*" + goName(name)
 	case "list":

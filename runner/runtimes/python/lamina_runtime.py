@@ -25,6 +25,13 @@ _NO_BREAK = "\u00a0"
 _HERE = (__file__, os.path.join(os.path.dirname(__file__), "bootstrap.py"))
 
 _request_id = None  # of the invocation that runs
+_tenant_id = None
+
+
+
+def _refuse(value):
+    raise TypeError("Object of type %s is not JSON serializable" % type(value).__name__)
+
 
 if make_scanner is None:
     from json import dumps, loads
@@ -51,14 +58,11 @@ else:
             raise ValueError("Extra data: char %d" % end)
         return value
 
-    def _refuse(value):
-        raise TypeError("Object of type %s is not JSON serializable" % type(value).__name__)
-
-    def dumps(value, ensure_ascii=True, default=_refuse):
+    def dumps(value, ensure_ascii=True, default=None):
         string = encode_basestring_ascii if ensure_ascii else encode_basestring
         if isinstance(value, str):
             return string(value)
-        return "".join(make_encoder({}, default, string, None, ": ", ", ", False, False, True)(value, 0))
+        return "".join(make_encoder({}, default or _refuse, string, None, ": ", ", ", False, False, True)(value, 0))
 
 
 class _Connection(object):
@@ -80,11 +84,11 @@ class _Connection(object):
     def send_next(self):
         self.sock.sendall(self.next)
 
-    def post(self, path, body, error_type=None, then=b""):
+    def post(self, path, body, error_type=None, then=b"", content_type=b"application/json"):
         head = self._head("POST", path)
         if error_type is not None:
             head += b"Lambda-Runtime-Function-Error-Type: " + error_type.encode("ascii", "replace") + b"\r\n"
-        head += b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        head += b"Content-Type: %s\r\nContent-Length: %d\r\n\r\n" % (content_type, len(body))
         if len(body) < 1 << 16:
             self.sock.sendall(head + body + then)
         else:
@@ -142,6 +146,20 @@ class CognitoIdentity(object):
     __slots__ = ["cognito_identity_id", "cognito_identity_pool_id"]
 
 
+def _repr(self):
+    return "%s([%s])" % (type(self).__name__, ",".join("%s=%s" % (n, getattr(self, n, None)) for n in self.__slots__))
+
+
+Client.__repr__ = ClientContext.__repr__ = CognitoIdentity.__repr__ = _repr
+
+
+def _parse(text, name):
+    try:
+        return loads(text)
+    except ValueError as e:
+        raise _Fault("Runtime.LambdaContextUnmarshalError", "Unable to parse %s JSON: %s" % (name, e))
+
+
 def _fill(cls, values):
     if values is None:
         return None
@@ -162,10 +180,14 @@ class LambdaContext(object):
         self.invoked_function_arn = headers.get("lambda-runtime-invoked-function-arn")
         self.tenant_id = headers.get("lambda-runtime-aws-tenant-id")
         self.client_context = None
+        self._w3c = {}
         text = headers.get("lambda-runtime-client-context")
         if text:
-            values = loads(text)
+            values = _parse(text, "Client Context")
             if isinstance(values, dict):
+                w3c = values.pop("w3c", None)
+                if isinstance(w3c, dict):
+                    self._w3c = {k: w3c[k] for k in ("traceparent", "tracestate", "baggage") if isinstance(w3c.get(k), str)}
                 self.client_context = _fill(ClientContext, values)
                 client = values.get("client")
                 self.client_context.client = _fill(Client, client if isinstance(client, dict) else None)
@@ -174,7 +196,7 @@ class LambdaContext(object):
         self.identity.cognito_identity_pool_id = None
         text = headers.get("lambda-runtime-cognito-identity")
         if text:
-            values = loads(text)
+            values = _parse(text, "Cognito Identity")
             if isinstance(values, dict):
                 self.identity.cognito_identity_id = values.get("cognitoIdentityId")
                 self.identity.cognito_identity_pool_id = values.get("cognitoIdentityPoolId")
@@ -183,11 +205,17 @@ class LambdaContext(object):
     def get_remaining_time_in_millis(self):
         return max(0, self._epoch_deadline_time_in_ms - int(time() * 1000))
 
+    def w3c(self):
+        """Return the W3C trace context that came with the invocation."""
+        return dict(self._w3c)
+
     def log(self, msg):
         sys.stdout.write(msg if isinstance(msg, str) else str(msg))
 
     def __repr__(self):
-        return "LambdaContext([%s])" % ",".join("%s=%s" % item for item in sorted(vars(self).items()) if item[0][0] != "_")
+        names = ("aws_request_id", "log_group_name", "log_stream_name", "function_name", "memory_limit_in_mb",
+                 "function_version", "invoked_function_arn", "client_context", "identity", "tenant_id")
+        return "LambdaContext([%s])" % ",".join("%s=%s" % (n, getattr(self, n)) for n in names)
 
 
 class _Fault(Exception):
@@ -205,15 +233,14 @@ def _load(handler):
         module_name, name = handler.rsplit(".", 1)
     except ValueError as e:
         raise _Fault("Runtime.MalformedHandlerName", "Bad handler '%s': %s" % (handler, e))
-    module_name = module_name.replace("/", ".")
     if module_name.split(".")[0] in sys.builtin_module_names:
         raise _Fault("Runtime.BuiltInModuleConflict", "Cannot use built-in module %s as a handler module" % module_name)
     try:
-        module = import_module(module_name)
+        module = import_module(module_name.replace("/", "."))
     except ImportError as e:
         raise _Fault("Runtime.ImportModuleError", "Unable to import module '%s': %s" % (module_name, e))
     except SyntaxError as e:
-        trace = ['  File "%s" Line %s\n    %s\n' % (e.filename, e.lineno, (e.text or "").strip())]
+        trace = ['  File "%s" Line %s\n    %s' % (e.filename, e.lineno, e.text)]
         raise _Fault("Runtime.UserCodeSyntaxError", "Syntax error in module '%s': %s" % (module_name, e), trace)
     try:
         return getattr(module, name)
@@ -225,16 +252,28 @@ def _trace(tb):
     """Return the frames as AWS shows them, without this client's own at the head."""
     import linecache
 
-    frames, own = [], True
+    frames, own, last, repeats = [], True, None, 0
     while tb is not None:
         code = tb.tb_frame.f_code
         own = own and code.co_filename in _HERE
-        if not own:
+        if not own and last == (code.co_filename, tb.tb_lineno, code.co_name):
+            repeats += 1
+        elif not own:
+            _repeated(frames, repeats)
+            last, repeats = (code.co_filename, tb.tb_lineno, code.co_name), 1
+        if not own and repeats <= 3:
             line = linecache.getline(code.co_filename, tb.tb_lineno, tb.tb_frame.f_globals).strip()
             text = '  File "%s", line %d, in %s\n' % (code.co_filename, tb.tb_lineno, code.co_name)
             frames.append(text + ("    %s\n" % line if line else ""))
         tb = tb.tb_next
+    _repeated(frames, repeats)
     return frames
+
+
+def _repeated(frames, repeats):
+    """End a run of equal frames as the module traceback does, which shows three."""
+    if repeats > 3:
+        frames.append("  [Previous line repeated %d more time%s]\n" % (repeats - 3, "s" if repeats > 4 else ""))
 
 
 def _error(kind, text, trace, request_id):
@@ -251,27 +290,91 @@ def _exception(e, request_id):
     return _error(type(e).__name__, str(e), _trace(e.__traceback__), request_id)
 
 
-def _encode(value):
+class _Number(str):
+    """A decimal number, which goes out as it is written."""
+
+
+def _simplified(value, numbers, parents=()):
+    """Return value with what AWS's encoder takes, and json does not, made plain.
+    Decimal numbers are told, since they need an encoder of their own."""
+    if isinstance(value, (list, tuple, dict)):
+        if any(value is p for p in parents):
+            raise ValueError("Circular reference detected")
+        parents += (value,)
+        if hasattr(value, "_asdict") and callable(value._asdict) and isinstance(value, tuple):
+            value = value._asdict()
+        if isinstance(value, dict):
+            return {k.decode("utf-8") if isinstance(k, bytes) else k: _simplified(v, numbers, parents) for k, v in value.items()}
+        return [_simplified(v, numbers, parents) for v in value]
+    if isinstance(value, bytes):
+        return value.decode("utf-8")
+    decimal = sys.modules.get("decimal")
+    if decimal and isinstance(value, decimal.Decimal):
+        if value.is_nan() or make_scanner is None:
+            return float(value)
+        numbers.append(value)
+        return _Number(value)
+    return value
+
+
+def _dumps_result(value):
     # From 3.12 on AWS leaves characters as they are.
-    text = dumps(value, ensure_ascii=_VERSION < (3, 12))
+    escape = _VERSION < (3, 12)
+    if not isinstance(value, (list, tuple, dict)) or not _named_tuples():
+        try:
+            return dumps(value, ensure_ascii=escape)
+        except TypeError:
+            pass
+    numbers = []
+    value = _simplified(value, numbers)
+    if not numbers:
+        return dumps(value, ensure_ascii=escape)
+    if isinstance(value, _Number):
+        return str(value)
+    string = encode_basestring_ascii if escape else encode_basestring
+
+    def encode(text):
+        return str(text) if isinstance(text, _Number) else string(text)
+
+    return "".join(make_encoder({}, _refuse, encode, None, ": ", ", ", False, False, True)(value, 0))
+
+
+_classes_seen = 0
+_classes_own = False
+
+
+def _named_tuples():
+    """Tell whether there may be named tuples that are not the standard library's,
+    so that results without any need not be searched for them."""
+    global _classes_seen, _classes_own
+    classes = tuple.__subclasses__()
+    if len(classes) != _classes_seen:
+        _classes_seen = len(classes)
+        library = os.path.dirname(os.__file__)
+        for cls in classes:
+            file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+            if hasattr(cls, "_asdict") and file and (not file.startswith(library) or "-packages" in file):
+                _classes_own = True
+    return _classes_own
+
+
+def _encode(value):
+    text = _dumps_result(value)
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:  # half a surrogate pair has no UTF-8
-        return dumps(value).encode("ascii")
-
-
-def _now():
-    now = time()
-    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(now)) + ".%03dZ" % (now % 1 * 1000)
+        return text.encode("ascii", "backslashreplace")
 
 
 def _log_error(error, as_json):
     if as_json:
-        line = {"timestamp": _now(), "log_level": "ERROR"}
+        line = {"timestamp": strftime("%Y-%m-%dT%H:%M:%SZ", gmtime()), "level": "ERROR"}
         line.update(error)
         text = dumps(line, ensure_ascii=False)
     else:
-        text = "[ERROR] %s: %s" % (error["errorType"], error["errorMessage"])
+        text = "[ERROR] " + error["errorType"]
+        if error["errorMessage"]:
+            text += ": " + error["errorMessage"]
         text += "\nTraceback (most recent call last):"
         # No-break spaces keep the indentation, and the lines together, in CloudWatch.
         for line in [line for frame in error["stackTrace"] for line in frame.rstrip("\n").split("\n")]:
@@ -326,9 +429,12 @@ class _LoggingLoader(object):
 
 
 def _set_up_logging(logging, as_json, level):
+    from traceback import format_tb  # which logging has imported, too
+
     class LambdaFilter(logging.Filter):
         def filter(self, record):
             record.aws_request_id = _request_id or ""
+            record.tenant_id = _tenant_id
             return True
 
     class TextFormatter(logging.Formatter):
@@ -338,29 +444,30 @@ def _set_up_logging(logging, as_json, level):
             logging.Formatter.__init__(
                 self, "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s", "%Y-%m-%dT%H:%M:%S")
 
-    standard = set(vars(logging.LogRecord("", 0, "", 0, "", (), None)))
-    standard.update(("message", "asctime", "aws_request_id", "taskName"))
+    standard = set("""name msg args levelname levelno pathname filename module exc_info exc_text stack_info lineno funcName created
+        msecs relativeCreated thread threadName processName process taskName aws_request_id tenant_id""".split())
 
     class JSONFormatter(logging.Formatter):
         def format(self, record):
+            level = logging.getLevelName(min(50, max(0, record.levelno)) // 10 * 10)
+            plain = isinstance(record.msg, dict) and not record.args
             line = {
                 "timestamp": strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(record.created)),
-                "level": record.levelname,
-                "message": record.getMessage(),
+                "level": level,
+                "message": record.msg if plain else record.getMessage(),
                 "logger": record.name,
             }
-            for name, value in vars(record).items():
-                if name not in standard and name[0] != "_":
-                    line[name] = value
-            if record.stack_info:
-                line["stackTrace"] = record.stack_info
             if record.exc_info and record.exc_info[0]:
                 kind, value, tb = record.exc_info
-                frames = _trace(tb)
-                line.update(errorType=kind.__name__, errorMessage=str(value), stackTrace=frames,
-                            location="%s:%s:%d" % (record.pathname, record.funcName, record.lineno))
-            if _request_id:
-                line["requestId"] = _request_id
+                line.update(stackTrace=format_tb(tb), errorType=kind.__name__, errorMessage=str(value))
+            line["requestId"] = record.aws_request_id
+            if record.exc_info:
+                line["location"] = "%s:%s:%d" % (record.pathname, record.funcName, record.lineno)
+            if record.tenant_id is not None:
+                line["tenantId"] = record.tenant_id
+            for name, value in vars(record).items():
+                if name not in standard and name not in line and value is not None:
+                    line[name] = value
             return dumps(line, ensure_ascii=False, default=str)
 
     class LambdaLoggerHandler(logging.Handler):
@@ -378,10 +485,9 @@ def _set_up_logging(logging, as_json, level):
     handler.setFormatter(JSONFormatter() if as_json else TextFormatter())
     root = logging.getLogger()
     root.addHandler(handler)
-    if as_json and level:
-        level = {"TRACE": "DEBUG", "FATAL": "CRITICAL"}.get(level, level)
-        if level in ("DEBUG", "INFO", "WARNING", "WARN", "ERROR", "CRITICAL"):
-            root.setLevel(level)
+    level = {"TRACE": "DEBUG"}.get(level, level)
+    if level in logging._nameToLevel:
+        root.setLevel(level)
 
 
 def _set_up_output():
@@ -404,6 +510,13 @@ def _set_up_path(environ):
     for p in sys.path:
         if p not in head and p not in tail:
             tail.append(p)
+    # What the operator shows beside the runtime, as AWS ships boto3.
+    packages = os.path.join(os.path.dirname(__file__), "packages")
+    try:
+        if os.listdir(packages):
+            tail.append(packages)
+    except OSError:
+        pass
     if sys.flags.no_site:  # which saves a cold start a tenth; then its part is ours
         tail.append(os.path.join(sys.prefix, "lib", "python%d.%d" % _VERSION, "site-packages"))
         import builtins
@@ -425,20 +538,39 @@ def _answer(connection, handler, headers, event, as_json):
         error = _exception(e, request_id)
     else:
         try:
-            body = _encode(result)
+            body = result if isinstance(result, bytes) else _encode(result)
         except Exception as e:
             error = _error("Runtime.MarshalError", "Unable to marshal response: %s" % e, [], request_id)
     path = "invocation/" + request_id
     if error is None:
         _flush()
-        connection.post(path + "/response", body, then=connection.next)
+        kind = b"application/unknown" if body is result else b"application/json"
+        connection.post(path + "/response", body, then=connection.next, content_type=kind)
     else:
         _log_error(error, as_json)
         connection.post(path + "/error", _encode(error), error["errorType"], connection.next)
 
 
+def _snapshot(connection, as_json):
+    """Run the hooks of snapshot_restore_py around the snapshot."""
+    hooks = sys.modules.get("snapshot_restore_py")
+    for kind, path, status in (("before_snapshot", "init/error", 64), ("after_restore", "restore/error", 65)):
+        try:
+            for f, args, kwargs in getattr(hooks, "get_" + kind)() if hooks else ():
+                f(*args, **kwargs)
+        except Exception as e:
+            error = _exception(e, "")
+            _log_error(error, as_json)
+            connection.post(path, _encode(error), "Runtime.BeforeSnapshotError" if status == 64 else "Runtime.AfterRestoreError")
+            connection.receive()
+            sys.exit(status)
+        if status == 64:
+            connection.sock.sendall(connection._head("GET", "restore/next") + b"\r\n")
+            connection.receive()
+
+
 def main():
-    global _request_id
+    global _request_id, _tenant_id
 
     environ = os.environ
     if _VERSION < (3, 12):
@@ -462,10 +594,13 @@ def main():
         connection.post("init/error", _encode(error), error["errorType"])
         connection.receive()
         sys.exit(1)
+    if environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+        _snapshot(connection, as_json)
     connection.send_next()
     while True:
         headers, event = connection.receive()
         _request_id = headers.get("lambda-runtime-aws-request-id", "")
+        _tenant_id = headers.get("lambda-runtime-aws-tenant-id")
         trace_id = headers.get("lambda-runtime-trace-id")
         if trace_id:
             environ["_X_AMZN_TRACE_ID"] = trace_id

@@ -1,0 +1,64 @@
+package run.lamina.client;
+
+import java.text.SimpleDateFormat;
+import java.util.Arrays;
+import java.util.Date;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.TimeZone;
+
+/** What stands behind the function's LambdaLogger. */
+final class Logger {
+    private static final List<String> LEVELS = Arrays.asList("UNDEFINED", "TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL");
+
+    private final boolean json;
+    private final int threshold;
+    volatile String requestId;
+
+    Logger(Map<String, String> environment) {
+        json = "JSON".equalsIgnoreCase(environment.get("AWS_LAMBDA_LOG_FORMAT"));
+        String level = environment.get("AWS_LAMBDA_LOG_LEVEL");
+        threshold = level == null ? -1 : LEVELS.indexOf(level.toUpperCase(Locale.ROOT));
+    }
+
+    boolean isJson() {
+        return json;
+    }
+
+    void error(String message) {
+        log(message, json ? "ERROR" : "UNDEFINED");
+    }
+
+    /** Writes one event. What has no level is always wanted. */
+    void log(String message, String level) {
+        int rank = LEVELS.indexOf(level);
+        if (rank > 0 && rank < threshold) {
+            return;
+        }
+        String text = message == null ? "null" : message;
+        if (json) {
+            Map<String, Object> line = new LinkedHashMap<String, Object>();
+            SimpleDateFormat format = new SimpleDateFormat("yyyy-MM-dd'T'HH:mm:ss.SSS'Z'", Locale.ROOT);
+            format.setTimeZone(TimeZone.getTimeZone("UTC"));
+            line.put("timestamp", format.format(new Date()));
+            line.put("message", text);
+            line.put("level", level);
+            if (requestId != null) {
+                line.put("AWSRequestId", requestId);
+            }
+            text = Json.write(line);
+        } else if (rank > 0) {
+            text = "[" + level + "] " + text;
+        }
+        write(text);
+    }
+
+    private static void write(String text) {
+        synchronized (System.out) {
+            System.out.print(text.endsWith("\n") ? text : text + "\n");
+            System.out.flush();
+        }
+    }
+}

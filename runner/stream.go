@@ -1,0 +1,51 @@
+package runner
+
+import (
+	"time"
+
+	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/runner/runtimeapi"
+)
+
+const truncatedResponse = "Runtime.TruncatedResponse"
+
+// truncation is the result of a stream that the runtime did not end.
+func truncation(requestID string) lamina.Result {
+	return failure(truncatedResponse, requestID, "The response stream ended before its end")
+}
+
+// rest waits until what a process wrote of its streamed response before it exited
+// has been passed on. It returns what that says about the invocation, nil when
+// the exit says more. It wants a timer that runs.
+func (e *environment) rest() *runtimeapi.Outcome {
+	if !e.session.Streaming() {
+		return nil
+	}
+	select {
+	case o := <-e.session.Outcomes():
+		if o.Kind != runtimeapi.Truncated {
+			return &o
+		}
+	case <-e.timer.C: // a child of it holds the connection, or the client is slow
+	case <-e.runner.life.Done():
+	}
+	return nil
+}
+
+// exitGrace is how much later than its connections the exit of a process may show.
+const exitGrace = 200 * time.Millisecond
+
+// truncated is the ending of a streamed response that broke off: the exit of the
+// process if that is why.
+func (e *environment) truncated(o runtimeapi.Outcome) (ending, error) {
+	grace := time.NewTimer(exitGrace)
+	defer grace.Stop()
+	select {
+	case x, ok := <-e.box.Exited():
+		end, err := e.exited(x, ok)
+		e.running = false
+		return end, err
+	case <-grace.C:
+		return ending{outcome: &o, at: o.At}, nil
+	}
+}
