@@ -97,43 +97,53 @@ func TestEventInvokeConfigRefusals(t *testing.T) {
 		message string
 	}{
 		{
-			"nothing to set, before existence", wire.PutFunctionEventInvokeConfigRequest{FunctionName: "absent"},
+			"nothing to set, before existence",
+			wire.PutFunctionEventInvokeConfigRequest{FunctionName: "absent"},
 			wire.InvalidParameterValue, "You must specify at least one of error handling or destination setting.",
 		},
 		{
-			"no function", wire.PutFunctionEventInvokeConfigRequest{FunctionName: "absent", MaximumRetryAttempts: retries},
+			"no function",
+			wire.PutFunctionEventInvokeConfigRequest{FunctionName: "absent", MaximumRetryAttempts: retries},
 			wire.ResourceNotFound, "The function doesn't exist.",
 		},
 		{
-			"no version", wire.PutFunctionEventInvokeConfigRequest{FunctionName: "fn", Qualifier: ptr("2"), MaximumRetryAttempts: retries},
+			"no version",
+			wire.PutFunctionEventInvokeConfigRequest{FunctionName: "fn", Qualifier: ptr("2"), MaximumRetryAttempts: retries},
 			wire.ResourceNotFound, "The function doesn't exist.",
 		},
 		{
-			"no alias", wire.PutFunctionEventInvokeConfigRequest{FunctionName: "fn:dead", MaximumRetryAttempts: retries},
+			"no alias",
+			wire.PutFunctionEventInvokeConfigRequest{FunctionName: "fn:dead", MaximumRetryAttempts: retries},
 			wire.ResourceNotFound, "The function doesn't exist.",
 		},
 		{
-			"destination absent", wire.PutFunctionEventInvokeConfigRequest{FunctionName: "fn", DestinationConfig: sendTo("", arnOf+"absent")},
+			"destination absent",
+			wire.PutFunctionEventInvokeConfigRequest{FunctionName: "fn", DestinationConfig: sendTo("", arnOf+"absent")},
 			wire.InvalidParameterValue, "The destination ARN " + arnOf + "absent is invalid.",
 		},
 		{
-			"destination of an absent alias", wire.PutFunctionEventInvokeConfigRequest{FunctionName: "fn", DestinationConfig: sendTo(arnOf+"other:dead", "")},
+			"destination of an absent alias",
+			wire.PutFunctionEventInvokeConfigRequest{FunctionName: "fn", DestinationConfig: sendTo(arnOf+"other:dead", "")},
 			wire.InvalidParameterValue, "The destination ARN " + arnOf + "other:dead is invalid.",
 		},
 		{
-			"destination in another region", wire.PutFunctionEventInvokeConfigRequest{FunctionName: "fn", DestinationConfig: sendTo("arn:aws:lambda:us-east-1:000000000000:function:other", "")},
+			"destination in another region",
+			wire.PutFunctionEventInvokeConfigRequest{FunctionName: "fn", DestinationConfig: sendTo("arn:aws:lambda:us-east-1:000000000000:function:other", "")},
 			wire.InvalidParameterValue, "The destination ARN arn:aws:lambda:us-east-1:000000000000:function:other is invalid.",
 		},
 		{
-			"itself", wire.PutFunctionEventInvokeConfigRequest{FunctionName: "fn", DestinationConfig: sendTo(arnOf+"fn:live", "")},
+			"itself",
+			wire.PutFunctionEventInvokeConfigRequest{FunctionName: "fn", DestinationConfig: sendTo(arnOf+"fn:live", "")},
 			wire.InvalidParameterValue, "You can't specify the function as a destination for itself.",
 		},
 		{
-			"another service", wire.PutFunctionEventInvokeConfigRequest{FunctionName: "fn", DestinationConfig: sendTo("arn:aws:iam::000000000000:role/r", "")},
+			"another service",
+			wire.PutFunctionEventInvokeConfigRequest{FunctionName: "fn", DestinationConfig: sendTo("arn:aws:iam::000000000000:role/r", "")},
 			wire.InvalidParameterValue, "The provided destination config DestinationConfig(onSuccess=OnSuccess(destination=arn:aws:iam::000000000000:role/r), onFailure=null) is invalid.",
 		},
 		{
-			"a bucket for successes", wire.PutFunctionEventInvokeConfigRequest{FunctionName: "fn", DestinationConfig: sendTo("arn:aws:s3:::b", "arn:aws:s3:::b")},
+			"a bucket for successes",
+			wire.PutFunctionEventInvokeConfigRequest{FunctionName: "fn", DestinationConfig: sendTo("arn:aws:s3:::b", "arn:aws:s3:::b")},
 			wire.InvalidParameterValue, "The provided destination config DestinationConfig(onSuccess=OnSuccess(destination=arn:aws:s3:::b), onFailure=OnFailure(destination=arn:aws:s3:::b)) is invalid.",
 		},
 	} {

@@ -81,8 +81,10 @@ func TestImageRefusals(t *testing.T) {
 		}, "ContainerImage is not supported for SnapStart enabled functions."},
 		"of a zip":     {func(in *request) { in.Code = &wire.FunctionCode{ImageUri: ptr(repository + ":v1")} }, "Please provide a source for function code."},
 		"zip and more": {func(in *request) { in.Code.ImageUri = ptr(repository + ":v1") }, "Please do not provide other FunctionCode parameters when providing a ZipFile."},
-		"ImageConfig of a zip": {func(in *request) { in.ImageConfig = &wire.ImageConfig{Command: []string{"c"}} },
-			"Please don't provide ImageConfig when the intended function PackageType is Zip."},
+		"ImageConfig of a zip": {
+			func(in *request) { in.ImageConfig = &wire.ImageConfig{Command: []string{"c"}} },
+			"Please don't provide ImageConfig when the intended function PackageType is Zip.",
+		},
 		"zip without handler": {func(in *request) { in.Handler = nil }, "Runtime and Handler are mandatory parameters for functions created with deployment packages."},
 	} {
 		in := &request{FunctionName: "new", Runtime: ptr("python3.12"), Handler: ptr("a.b"), Role: "arn:aws:iam::000000000000:role/r", Code: &wire.FunctionCode{ZipFile: zipOf(t, name)}}

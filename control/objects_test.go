@@ -144,10 +144,14 @@ func TestRefusalsOfS3(t *testing.T) {
 	}{
 		"no bucket": {&lamina.ObjectError{Code: "NoSuchBucket", Message: "gone."}, wire.InvalidParameterValue, prefix + "NoSuchBucket. S3 Error Message: The specified bucket does not exist"},
 		"no key":    {&lamina.ObjectError{Code: "NoSuchKey", Message: "gone"}, wire.InvalidParameterValue, prefix + "NoSuchKey. S3 Error Message: The specified key does not exist."},
-		"another region": {&lamina.ObjectError{Code: "PermanentRedirect", Message: "x", Region: "us-west-2"}, wire.InvalidParameterValue,
-			prefix + "PermanentRedirect. S3 Error Message: The bucket is in this region: us-west-2. Please use this region to retry the request"},
-		"denied": {&lamina.ObjectError{Code: "AccessDenied", Message: "Access Denied"}, wire.AccessDenied,
-			"Your access has been denied by S3, please make sure your request credentials have permission to GetObject for code/app.zip. S3 Error Code: AccessDenied. S3 Error Message: Access Denied"},
+		"another region": {
+			&lamina.ObjectError{Code: "PermanentRedirect", Message: "x", Region: "us-west-2"}, wire.InvalidParameterValue,
+			prefix + "PermanentRedirect. S3 Error Message: The bucket is in this region: us-west-2. Please use this region to retry the request",
+		},
+		"denied": {
+			&lamina.ObjectError{Code: "AccessDenied", Message: "Access Denied"}, wire.AccessDenied,
+			"Your access has been denied by S3, please make sure your request credentials have permission to GetObject for code/app.zip. S3 Error Code: AccessDenied. S3 Error Message: Access Denied",
+		},
 		"anything else": {&lamina.ObjectError{Code: "InvalidArgument", Message: "Invalid version id specified"}, wire.InvalidParameterValue, prefix + "InvalidArgument. S3 Error Message: Invalid version id specified"},
 		"too large":     {lamina.ErrTooLarge, wire.InvalidParameterValue, "Unzipped size must be smaller than 262144000 bytes"},
 	} {

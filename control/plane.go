@@ -41,7 +41,7 @@ type Locations interface {
 	Location(ctx context.Context, d lamina.Digest) string
 }
 
-// Options are what a Plane works with. All fields are required, but those of S3 and of events.
+// Options are what a Plane works with. All fields are required, but those of S3, of EC2 and of events.
 type Options struct {
 	Store       *store.Store
 	Invoker     Invoker
@@ -55,6 +55,10 @@ type Options struct {
 	// they are written to. Both are nil where there is no S3.
 	Objects Objects
 	Stage   func(context.Context) (wire.Upload, error)
+
+	// Networks is the EC2 that subnets and security groups are looked up in. Nil
+	// keeps them unchecked.
+	Networks Networks
 
 	// EventsAtOnce bounds how many events run at the same time; 0 is 64.
 	EventsAtOnce int
@@ -78,8 +82,9 @@ type Plane struct {
 	concurrency inFlight
 	mappings    alarm // of runMappings
 
-	objects Objects
-	stage   func(context.Context) (wire.Upload, error)
+	objects  Objects
+	stage    func(context.Context) (wire.Upload, error)
+	networks Networks
 
 	provisionWake chan struct{} // whoever changes what is to be provisioned sends without blocking; KeepProvisioned receives; never closed
 
@@ -96,7 +101,7 @@ func New(o Options) *Plane {
 		concurrency: newInFlight(),
 		mappings:    make(alarm, 1),
 
-		objects: o.Objects, stage: o.Stage,
+		objects: o.Objects, stage: o.Stage, networks: o.Networks,
 		provisioner: o.Provisioner, provisionWake: make(chan struct{}, 1),
 
 		eventsAtOnce: o.EventsAtOnce, eventRetryDelay: o.EventRetryDelay, eventsWake: make(chan struct{}, 1),

@@ -6,16 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
-
 	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/internal/peer"
 )
 
 // Options say where S3 is. All fields but Proxy are required.
@@ -28,66 +25,36 @@ type Options struct {
 }
 
 const (
-	connectLimit = 5 * time.Second
-	answerLimit  = 30 * time.Second // until S3's first byte
-	getLimit     = 10 * time.Minute // for everything, retries included
-	errorBytes   = 64 << 10         // of an error's body
-	attempts     = 3                // while S3 is unreachable or has troubles of its own
-	firstPause   = 100 * time.Millisecond
-	emptySHA256  = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	answerLimit = 30 * time.Second // until S3's first byte
+	getLimit    = 10 * time.Minute // for everything, retries included
+	errorBytes  = 64 << 10         // of an error's body
+	attempts    = 3                // while S3 is unreachable or has troubles of its own
+	firstPause  = 100 * time.Millisecond
+	emptySHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 )
 
 var errSlow = errors.New("S3 took too long")
 
 // S3 is an S3 endpoint. It is safe for concurrent use.
-type S3 struct {
-	endpoint *url.URL
-	key      aws.Credentials
-	signer   *v4.Signer
-	http     *http.Client
-	now      func() time.Time
-}
+type S3 struct{ peer *peer.Client }
 
 // New returns the S3 at an endpoint, which is not asked anything yet.
 func New(o Options) (*S3, error) {
-	endpoint, err := ParseEndpoint(o.Endpoint)
+	p, err := peer.New(peer.Options{
+		Service: "s3", Endpoint: o.Endpoint, AccessKeyID: o.AccessKeyID, SecretAccessKey: o.SecretAccessKey,
+		Now: o.Now, Proxy: o.Proxy, Answer: answerLimit, Plain: true,
+	})
 	if err != nil {
 		return nil, err
 	}
-	return &S3{
-		endpoint: endpoint,
-		key:      aws.Credentials{AccessKeyID: o.AccessKeyID, SecretAccessKey: o.SecretAccessKey},
-		signer:   v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }), // as S3 signs
-		http: &http.Client{
-			Transport: &http.Transport{
-				Proxy:                 o.Proxy,
-				DialContext:           (&net.Dialer{Timeout: connectLimit}).DialContext,
-				TLSHandshakeTimeout:   connectLimit,
-				ResponseHeaderTimeout: answerLimit,
-				IdleConnTimeout:       answerLimit,
-				DisableCompression:    true, // the bytes are what is asked for
-			},
-			// A redirect names the bucket's region; the signature is for this one.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-		now: o.Now,
-	}, nil
+	return &S3{p}, nil
 }
 
 // ParseEndpoint reads the URL of an S3 endpoint.
-func ParseEndpoint(text string) (*url.URL, error) {
-	u, err := url.Parse(text)
-	if err != nil {
-		return nil, err
-	}
-	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.User != nil {
-		return nil, fmt.Errorf("endpoint %q: want http://HOST:PORT or https://HOST", text)
-	}
-	return u, nil
-}
+func ParseEndpoint(text string) (*url.URL, error) { return peer.ParseEndpoint(text) }
 
 // Close gives up idle connections.
-func (s *S3) Close() { s.http.CloseIdleConnections() }
+func (s *S3) Close() { s.peer.Close() }
 
 // Get writes the bytes of an object to w. It fails with a *lamina.ObjectError
 // when S3 refuses, and with [lamina.ErrTooLarge] when the object has more than
@@ -133,7 +100,7 @@ var transient = map[string]bool{"InternalError": true, "SlowDown": true, "Servic
 
 // ask sends one GetObject. A response is a success; the caller reads and closes it.
 func (s *S3) ask(ctx context.Context, o lamina.Object) (*http.Response, error) {
-	u := *s.endpoint
+	u := s.peer.Endpoint()
 	base := strings.TrimSuffix(u.Path, "/") + "/" + o.Bucket + "/"
 	u.Path, u.RawPath = base+o.Key, escape(base+o.Key)
 	if o.Version != "" {
@@ -144,10 +111,7 @@ func (s *S3) ask(ctx context.Context, o lamina.Object) (*http.Response, error) {
 		return nil, err
 	}
 	req.Header.Set("X-Amz-Content-Sha256", emptySHA256)
-	if err := s.signer.SignHTTP(ctx, s.key, req, emptySHA256, "s3", o.Region, s.now()); err != nil {
-		return nil, fmt.Errorf("sign: %w", err)
-	}
-	resp, err := s.http.Do(req)
+	resp, err := s.peer.Do(req, emptySHA256, o.Region)
 	if err != nil {
 		return nil, err
 	}

@@ -103,8 +103,10 @@ func TestRefusals(t *testing.T) {
 			w.Header().Set("Location", "http://127.0.0.1:1/elsewhere")
 			refuse(301, "PermanentRedirect", "elsewhere", "")(w, r)
 		}, lamina.ObjectError{Code: "PermanentRedirect", Message: "elsewhere", Region: "us-west-2"}},
-		"another region, told in the body": {refuse(400, "AuthorizationHeaderMalformed", "wrong region", "<Region>us-west-2</Region>"),
-			lamina.ObjectError{Code: "PermanentRedirect", Message: "wrong region", Region: "us-west-2"}},
+		"another region, told in the body": {
+			refuse(400, "AuthorizationHeaderMalformed", "wrong region", "<Region>us-west-2</Region>"),
+			lamina.ObjectError{Code: "PermanentRedirect", Message: "wrong region", Region: "us-west-2"},
+		},
 		"no body": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, lamina.ObjectError{Code: "AccessDenied", Message: "Forbidden"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/networks"
 	"github.com/lamina-run/lamina/objects"
 )
 
@@ -38,6 +39,10 @@ type settings struct {
 	S3Endpoint        string `env:"LAMINA_S3_ENDPOINT" name:"s3-endpoint" placeholder:"URL" help:"S3 that code and layers are read from, path-style, such as http://127.0.0.1:9000."`
 	S3AccessKeyID     string `env:"LAMINA_S3_ACCESS_KEY_ID" name:"s3-access-key-id" help:"Access key for it; that of the root when absent."`
 	S3SecretAccessKey string `env:"LAMINA_S3_SECRET_ACCESS_KEY" name:"s3-secret-access-key" help:"Secret of that key."`
+
+	EC2Endpoint        string `env:"LAMINA_EC2_ENDPOINT" name:"ec2-endpoint" placeholder:"URL" help:"EC2 that the subnets and security groups of functions are looked up in; unchecked when absent."`
+	EC2AccessKeyID     string `env:"LAMINA_EC2_ACCESS_KEY_ID" name:"ec2-access-key-id" help:"Access key for it; that of the root when absent."`
+	EC2SecretAccessKey string `env:"LAMINA_EC2_SECRET_ACCESS_KEY" name:"ec2-secret-access-key" help:"Secret of that key."`
 }
 
 var twelveDigits = regexp.MustCompile(`^\d{12}$`)
@@ -56,6 +61,14 @@ func (s *settings) Validate() error {
 	if s.S3Endpoint != "" {
 		if _, err := objects.ParseEndpoint(s.S3Endpoint); err != nil {
 			return fmt.Errorf("--s3-endpoint: %w", err)
+		}
+	}
+	if (s.EC2AccessKeyID == "") != (s.EC2SecretAccessKey == "") {
+		return fmt.Errorf("--ec2-access-key-id and --ec2-secret-access-key: give both or neither")
+	}
+	if s.EC2Endpoint != "" {
+		if _, err := networks.ParseEndpoint(s.EC2Endpoint); err != nil {
+			return fmt.Errorf("--ec2-endpoint: %w", err)
 		}
 	}
 	if _, _, err := net.SplitHostPort(s.Listen); err != nil {
