@@ -123,8 +123,10 @@ type Config struct {
 	Logging          Logging
 }
 
-// VPC is echoed; Lamina connects functions to no VPC.
+// VPC is echoed; Lamina connects functions to no VPC. ID is what EC2 answered,
+// empty where none was asked.
 type VPC struct {
+	ID               string `json:",omitzero"`
 	SubnetIDs        []string
 	SecurityGroupIDs []string
 	IPv6             bool

@@ -32,6 +32,7 @@ type settings struct {
 	CapacityProvider                               *wire.CapacityProviderConfig
 	Durable                                        *wire.DurableConfig
 	deployment                                     *deployment // set inside the transaction
+	foundVPC                                       *foundVPC   // set before it; nil when EC2 was not asked
 }
 
 // maxMemory is the largest MemorySize of functions that run on demand. The
@@ -158,6 +159,9 @@ func (p *Plane) apply(ctx context.Context, tx *store.Tx, id lamina.FunctionID, c
 	}
 	if s.VPC != nil {
 		c.VPC = mergedVPC(c.VPC, *s.VPC)
+		if err := s.foundVPC.settle(c.VPC, id); err != nil {
+			return err
+		}
 	}
 	if s.DeadLetter != nil {
 		c.DeadLetterTarget = filled(value(s.DeadLetter.TargetArn))
@@ -216,6 +220,9 @@ func mergedVPC(have *lamina.VPC, asked wire.VpcConfig) *lamina.VPC {
 		out = *have
 	}
 	if asked.SubnetIds != nil {
+		if !slices.Equal(asked.SubnetIds, out.SubnetIDs) {
+			out.ID = ""
+		}
 		out.SubnetIDs = asked.SubnetIds
 	}
 	if asked.SecurityGroupIds != nil {
@@ -228,14 +235,23 @@ func mergedVPC(have *lamina.VPC, asked wire.VpcConfig) *lamina.VPC {
 	return &out
 }
 
-// checkNetwork refuses half a VPC, and a file system without one.
-func checkNetwork(c *lamina.Config, s settings) error {
-	inVPC := c.VPC != nil && len(c.VPC.SubnetIDs) > 0
-	if c.VPC != nil && inVPC != (len(c.VPC.SecurityGroupIDs) > 0) {
+// checkHalves refuses half a VPC.
+func checkHalves(v *lamina.VPC) error {
+	if (len(v.SubnetIDs) > 0) != (len(v.SecurityGroupIDs) > 0) {
 		return wire.InvalidParameterValue.Errorf("SecurityGroupIds and SubnetIds must coexist or be both empty list.")
 	}
+	return nil
+}
+
+// checkNetwork refuses half a VPC, and a file system without one.
+func checkNetwork(c *lamina.Config, s settings) error {
+	if c.VPC != nil {
+		if err := checkHalves(c.VPC); err != nil {
+			return err
+		}
+	}
 	switch {
-	case inVPC || len(c.FileSystems) == 0:
+	case c.VPC != nil && len(c.VPC.SubnetIDs) > 0 || len(c.FileSystems) == 0:
 		return nil
 	case s.FileSystems != nil:
 		return wire.InvalidParameterValue.Errorf("Function must be configured to execute in a VPC to reference access point %s.", c.FileSystems[0].ARN)

@@ -164,13 +164,13 @@ func fileSystemConfigs(systems []lamina.FileSystem) []wire.FileSystemConfig {
 	return out
 }
 
-// vpcConfig echoes what was asked for. There is no EC2 to ask which VPC the
-// subnets are in, so the same subnets give the same made-up identifier.
+// vpcConfig echoes what was asked for. Where no EC2 was asked which VPC the
+// subnets are in, the same subnets give the same made-up identifier.
 func vpcConfig(v lamina.VPC) *wire.VpcConfigResponse {
 	out := &wire.VpcConfigResponse{
-		SubnetIds: v.SubnetIDs, SecurityGroupIds: v.SecurityGroupIDs, VpcId: ptr(""), Ipv6AllowedForDualStack: &v.IPv6,
+		SubnetIds: v.SubnetIDs, SecurityGroupIds: v.SecurityGroupIDs, VpcId: &v.ID, Ipv6AllowedForDualStack: &v.IPv6,
 	}
-	if len(v.SubnetIDs) > 0 {
+	if len(v.SubnetIDs) > 0 && v.ID == "" {
 		sum := sha256.Sum256([]byte(strings.Join(v.SubnetIDs, ",")))
 		out.VpcId = ptr("vpc-" + hex.EncodeToString(sum[:])[:17])
 	}

@@ -76,6 +76,9 @@ func (p *Plane) CreateFunction(ctx context.Context, in *wire.CreateFunctionReque
 	if err := p.check(ctx, id.Scope, asked); err != nil {
 		return nil, err
 	}
+	if asked.foundVPC, err = p.findVPC(ctx, id.Region, nil, in.VpcConfig); err != nil {
+		return nil, fmt.Errorf("create function %s: %w", id.Name, err)
+	}
 	from, release, err := p.fetch(ctx, in.Code.ZipFile, in.Code.S3Bucket, in.Code.S3Key, in.Code.S3ObjectVersion)
 	if err != nil {
 		return nil, err
@@ -295,6 +298,18 @@ func settledVersion(v lamina.Version) bool {
 	return v.Status.State != lamina.StatePending && v.Status.LastUpdate != lamina.UpdateInProgress
 }
 
+// changeable refuses a change by a caller who saw another revision, and one while
+// another is under way.
+func changeable(v lamina.Version, revision *string) error {
+	if revision != nil && *revision != v.RevisionID {
+		return errStale("GetFunction/GetAlias")
+	}
+	if !settledVersion(v) {
+		return errBusy(v)
+	}
+	return nil
+}
+
 // change locks a function, checks that $LATEST may be changed by a caller who
 // saw revision, and has edit change it. The edited version is stored as one
 // whose update is in progress, and published when publish says so, with the
@@ -314,11 +329,8 @@ func (p *Plane) change(ctx context.Context, name string, revision *string, publi
 		if err != nil {
 			return err
 		}
-		if revision != nil && *revision != before.RevisionID {
-			return errStale("GetFunction/GetAlias")
-		}
-		if !settledVersion(before) {
-			return errBusy(before)
+		if err := changeable(before, revision); err != nil {
+			return err
 		}
 		latest = before
 		if err := edit(tx, &latest); err != nil {
@@ -459,6 +471,9 @@ func (p *Plane) UpdateFunctionConfiguration(ctx context.Context, in *wire.Update
 	}
 	if err := p.check(ctx, ref.Scope, asked); err != nil {
 		return nil, err
+	}
+	if asked.foundVPC, err = p.findNewVPC(ctx, ref, in.RevisionId, in.VpcConfig); err != nil {
+		return nil, fmt.Errorf("update function %s: %w", ref.Name, err)
 	}
 	var deadLetter *string // as it was
 	latest, _, err := p.change(ctx, in.FunctionName, in.RevisionId, false, nil, func(tx *store.Tx, v *lamina.Version) error {

@@ -41,7 +41,7 @@ type Locations interface {
 	Location(ctx context.Context, d lamina.Digest) string
 }
 
-// Options are what a Plane works with. All fields are required, but those of S3 and of events.
+// Options are what a Plane works with. All fields are required, but those of S3, of EC2 and of events.
 type Options struct {
 	Store       *store.Store
 	Invoker     Invoker
@@ -68,6 +68,9 @@ type Options struct {
 	// DeliveryDelay is the wait after so many failed attempts to tell a target of
 	// an event's end; nil is lamina.EventDeferral.
 	DeliveryDelay func(attempts int) time.Duration
+	// Networks is the EC2 that subnets and security groups are looked up in. Nil
+	// keeps them unchecked.
+	Networks Networks
 
 	// EventsAtOnce bounds how many events run at the same time; 0 is 64.
 	EventsAtOnce int
@@ -95,8 +98,9 @@ type Plane struct {
 
 	directories Directories
 
-	objects Objects
-	stage   func(context.Context) (wire.Upload, error)
+	objects  Objects
+	stage    func(context.Context) (wire.Upload, error)
+	networks Networks
 
 	provisionWake chan struct{} // whoever changes what is to be provisioned sends without blocking; KeepProvisioned receives; never closed
 
@@ -116,7 +120,7 @@ func New(o Options) *Plane {
 		concurrency: newInFlight(),
 		mappings:    make(alarm, 1),
 
-		objects: o.Objects, stage: o.Stage, directories: o.Directories,
+		objects: o.Objects, stage: o.Stage, directories: o.Directories, networks: o.Networks,
 		provisioner: o.Provisioner, provisionWake: make(chan struct{}, 1),
 
 		eventsAtOnce: o.EventsAtOnce, eventRetryDelay: o.EventRetryDelay, eventsWake: make(chan struct{}, 1),

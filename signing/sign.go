@@ -131,7 +131,8 @@ func writeEntry(ctx context.Context, out *zip.Writer, name string, mode fs.FileM
 		UncompressedSize64: uint64(size), CompressedSize64: uint64(content.Size), Extra: extendedTime(modified),
 	}
 	h.SetMode(mode)
-	h.ModifiedDate, h.ModifiedTime = dosTime(modified) //nolint:staticcheck // CreateRaw writes these and no others
+	//lint:ignore SA1019 CreateRaw writes these and no others
+	h.ModifiedDate, h.ModifiedTime = dosTime(modified)
 	if content.Deflated {
 		h.Method = zip.Deflate
 	}

@@ -75,7 +75,7 @@ func sqliteDSN(path string) string {
 		"synchronous(FULL)",
 		"foreign_keys(1)",
 		"temp_store(MEMORY)",
-		"cache_size(-8000)", // 8 MB
+		"cache_size(-8000)", // 8 MB, for the writer; see connect
 	}}
 	return "file://" + (&url.URL{Path: path}).EscapedPath() + "?" + pragmas.Encode()
 }
@@ -135,7 +135,9 @@ func (d *sqliteDB) connect(ctx context.Context, m mode) (*session, error) {
 	}
 	s := &session{conn: conn, stmts: make(map[string]*sql.Stmt)}
 	if m == read {
-		if _, err := conn.ExecContext(ctx, "PRAGMA query_only = 1"); err != nil {
+		// 2 MB: each reader comes to fill its cache, whatever it reads, and what
+		// is in the system's cache is quickly read again.
+		if _, err := conn.ExecContext(ctx, "PRAGMA query_only = 1; PRAGMA cache_size = -2000"); err != nil {
 			s.close()
 			return nil, err
 		}

@@ -265,7 +265,7 @@ func (tx *Tx) FunctionVersions(ctx context.Context, id lamina.FunctionID, after 
 // given one, ordered by name.
 func (tx *Tx) Functions(ctx context.Context, in lamina.Scope, after string, limit int) ([]lamina.Version, error) {
 	all, err := tx.versions(ctx, `SELECT `+versionColumns+` FROM function_version v
-		WHERE v.account = $1 AND v.region = $2 AND v.name > $3 AND v.number = 0
+		WHERE v.account = $1 AND v.region = $2 AND v.name > $3 AND v.number < 1
 		ORDER BY v.name LIMIT $4`,
 		in.Account, in.Region, after, limit)
 	if err != nil {

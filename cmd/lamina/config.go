@@ -17,6 +17,7 @@ import (
 	"github.com/lamina-run/lamina"
 	"github.com/lamina-run/lamina/internal/peer"
 	"github.com/lamina-run/lamina/logs"
+	"github.com/lamina-run/lamina/networks"
 	"github.com/lamina-run/lamina/objects"
 )
 
@@ -48,7 +49,10 @@ type settings struct {
 	SQSSecretAccessKey string        `env:"LAMINA_SQS_SECRET_ACCESS_KEY" name:"sqs-secret-access-key" help:"Secret of that key."`
 	EventRetryDelay    time.Duration `env:"LAMINA_EVENT_RETRY_DELAY" default:"1m" help:"Wait before the first retry of an asynchronous invocation; the second waits twice as long. AWS has 1m."`
 
-	HotReload []string `env:"LAMINA_HOT_RELOAD" placeholder:"DIR" type:"existingdir" help:"Directory whose subdirectories functions and layers may run from as they are: S3Bucket=hot-reload, S3Key=/the/subdirectory. For development. Repeatable; none by default."`
+	HotReload          []string `env:"LAMINA_HOT_RELOAD" placeholder:"DIR" type:"existingdir" help:"Directory whose subdirectories functions and layers may run from as they are: S3Bucket=hot-reload, S3Key=/the/subdirectory. For development. Repeatable; none by default."`
+	EC2Endpoint        string   `env:"LAMINA_EC2_ENDPOINT" name:"ec2-endpoint" placeholder:"URL" help:"EC2 that the subnets and security groups of functions are looked up in; unchecked when absent."`
+	EC2AccessKeyID     string   `env:"LAMINA_EC2_ACCESS_KEY_ID" name:"ec2-access-key-id" help:"Access key for it; that of the root when absent."`
+	EC2SecretAccessKey string   `env:"LAMINA_EC2_SECRET_ACCESS_KEY" name:"ec2-secret-access-key" help:"Secret of that key."`
 }
 
 var twelveDigits = regexp.MustCompile(`^\d{12}$`)
@@ -78,6 +82,14 @@ func (s *settings) Validate() error {
 	if s.S3Endpoint != "" {
 		if _, err := objects.ParseEndpoint(s.S3Endpoint); err != nil {
 			return fmt.Errorf("--s3-endpoint: %w", err)
+		}
+	}
+	if (s.EC2AccessKeyID == "") != (s.EC2SecretAccessKey == "") {
+		return fmt.Errorf("--ec2-access-key-id and --ec2-secret-access-key: give both or neither")
+	}
+	if s.EC2Endpoint != "" {
+		if _, err := networks.ParseEndpoint(s.EC2Endpoint); err != nil {
+			return fmt.Errorf("--ec2-endpoint: %w", err)
 		}
 	}
 	if _, _, err := net.SplitHostPort(s.Listen); err != nil {

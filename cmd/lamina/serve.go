@@ -21,6 +21,7 @@ import (
 	"github.com/lamina-run/lamina/identity"
 	"github.com/lamina-run/lamina/internal/fsx"
 	"github.com/lamina-run/lamina/logs"
+	"github.com/lamina-run/lamina/networks"
 	"github.com/lamina-run/lamina/objects"
 	"github.com/lamina-run/lamina/queues"
 	"github.com/lamina-run/lamina/runner"
@@ -171,8 +172,12 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 	if err != nil {
 		return err
 	}
+	vpcs, err := openNetworks(c, root)
+	if err != nil {
+		return err
+	}
 	plane := control.New(control.Options{
-		Objects: bucket, Stage: stage, Queues: queue, Directories: shown,
+		Objects: bucket, Stage: stage, Queues: queue, Directories: shown, Networks: vpcs,
 		EventRetryDelay: func(attempts int) time.Duration { return lamina.EventRetryDelay(attempts, c.EventRetryDelay) },
 		Store:           db, Invoker: invoker, Provisioner: invoker, Locations: links, Limits: limits, Log: log, Now: time.Now,
 		URLAddress: server.URLAddress,
@@ -233,6 +238,23 @@ func openQueues(c *settings, root identity.Credentials) (control.Queues, error) 
 		return nil, hint(fmt.Errorf("open SQS: %w", err), "check --sqs-endpoint")
 	}
 	return sqs, nil
+}
+
+// openNetworks returns the EC2 that functions' subnets and security groups are
+// looked up in, nil when there is none.
+func openNetworks(c *settings, root identity.Credentials) (control.Networks, error) {
+	if c.EC2Endpoint == "" {
+		return nil, nil
+	}
+	o := networks.Options{Endpoint: c.EC2Endpoint, AccessKeyID: c.EC2AccessKeyID, SecretAccessKey: c.EC2SecretAccessKey, Now: time.Now, Proxy: http.ProxyFromEnvironment}
+	if o.AccessKeyID == "" {
+		o.AccessKeyID, o.SecretAccessKey = root.AccessKeyID, root.SecretAccessKey
+	}
+	ec2, err := networks.New(o)
+	if err != nil {
+		return nil, hint(fmt.Errorf("open EC2: %w", err), "check --ec2-endpoint")
+	}
+	return ec2, nil
 }
 
 // newLinks makes the signer of download links, with the key that this

@@ -30,7 +30,7 @@ import (
 
 const (
 	perOperation = 250              // requests, at most
-	within       = 45 * time.Second // all of them
+	within       = 45 * time.Second // all of them, but for operations of which none succeeded yet
 	hang         = 20 * time.Second // one of them
 	enough       = 10               // of each operation, however slow the machine
 )
@@ -74,11 +74,12 @@ func TestEveryRequest(t *testing.T) {
 	failures := 0
 	began := time.Now()
 	for round := range perOperation {
-		if round >= enough && time.Since(began) > within {
-			break
-		}
+		late := round >= enough && time.Since(began) > within
 		s.furnish(t, g.zip)
 		for _, name := range g.names() {
+			if late && (succeeded[name] || !mustSucceed(s, name)) {
+				continue
+			}
 			req := g.request(name)
 			a, err := s.send(req)
 			if err != nil {
@@ -108,7 +109,7 @@ func TestEveryRequest(t *testing.T) {
 		if counts[name] < enough {
 			t.Errorf("%s: %d requests; want at least %d", name, counts[name], enough)
 		}
-		if !succeeded[name] && s.router.Handled(name) && !slices.Contains(onlyRefused, name) {
+		if !succeeded[name] && mustSucceed(s, name) {
 			t.Errorf("%s: no request of %d succeeded", name, counts[name])
 		}
 	}
@@ -117,6 +118,12 @@ func TestEveryRequest(t *testing.T) {
 			t.Errorf("no answer %d among %v: the requests are too tame or too wild", status, statuses)
 		}
 	}
+}
+
+// mustSucceed reports whether some request of an operation is to succeed, so that
+// the answers that botocore reads are not errors only.
+func mustSucceed(s *inProcess, name string) bool {
+	return s.router.Handled(name) && !slices.Contains(onlyRefused, name)
 }
 
 // judge is what can be said of an answer without a model.
@@ -207,6 +214,36 @@ func (g *generator) introduce() {
 		"MasterRegion":  {"ALL", region},
 		"ClientContext": {base64.StdEncoding.EncodeToString([]byte(`{"a":1}`)), "none"},
 		"RevisionId":    {"absent"}, "CodeSha256": {"absent"}, "Marker": {"", "bWFya2Vy"},
+	}
+	type members = map[string]any
+	mapping := func() members { return members{"UUID": g.known["UUID"][len(g.known["UUID"])-1]} }
+	statement := func() members { return members{"LayerName": "geo", "VersionNumber": 1, "StatementId": "s1"} }
+	g.tame = map[string]func() map[string]any{
+		"CreateFunction": func() members {
+			return members{
+				"FunctionName": fmt.Sprint("made-", g.made), "Runtime": "python3.12", "Handler": "app.handler", "Role": "arn:aws:iam::" + account + ":role/app",
+				"Code": members{"ZipFile": base64.StdEncoding.EncodeToString(g.zip)},
+			}
+		},
+		"CreateEventSourceMapping": func() members {
+			return members{"FunctionName": "one", "EventSourceArn": arn[:len("arn:aws:")] + "sqs:" + region + ":" + account + fmt.Sprint(":queue-", g.made)}
+		},
+		"GetEventSourceMapping":    mapping,
+		"UpdateEventSourceMapping": mapping,
+		"DeleteEventSourceMapping": mapping,
+		"AddLayerVersionPermission": func() members {
+			s := statement()
+			s["Principal"], s["Action"] = "*", "lambda:GetLayerVersion"
+			return s
+		},
+		"GetLayerVersionPolicy":        func() members { return members{"LayerName": "geo", "VersionNumber": 1} },
+		"RemoveLayerVersionPermission": statement,
+		"PutProvisionedConcurrencyConfig": func() members {
+			return members{"FunctionName": "one", "Qualifier": "live", "ProvisionedConcurrentExecutions": 1}
+		},
+		"GetProvisionedConcurrencyConfig": func() members { return members{"FunctionName": "one", "Qualifier": "live"} },
+		"PutFunctionEventInvokeConfig":    func() members { return members{"FunctionName": "one", "MaximumRetryAttempts": 1} },
+		"UpdateFunctionEventInvokeConfig": func() members { return members{"FunctionName": "one", "MaximumRetryAttempts": 0} },
 	}
 }
 

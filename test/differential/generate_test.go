@@ -82,6 +82,10 @@ type generator struct {
 	// names are values that exist on the server, by member or shape.
 	known map[string][]string
 	zip   []byte
+	// tame are requests that succeed on a server as furnish leaves it, of
+	// operations of which random requests hardly ever do.
+	tame map[string]func() map[string]any
+	made int // requests so far, for names that are new
 
 	spoil    bool // spoil something
 	spoiled  bool // done
@@ -96,6 +100,11 @@ func pick[T any](g *generator, all []T) T { return all[g.r.IntN(len(all))] }
 func (g *generator) request(name string) request {
 	op := g.Operations[name]
 	g.spoil, g.spoiled, g.optional = g.chance(35), false, pick(g, []int{0, 10, 30, 60})
+	g.made++
+	var tame map[string]any
+	if f := g.tame[name]; f != nil && !g.spoil && g.chance(20) {
+		tame = f()
+	}
 	out := request{Operation: name, Method: op.HTTP.Method, Header: map[string]string{}}
 	path, query := op.HTTP.RequestURI, url.Values{}
 	if before, literal, ok := strings.Cut(path, "?"); ok {
@@ -109,13 +118,16 @@ func (g *generator) request(name string) request {
 		for _, member := range sorted(in.Members) {
 			at := in.Members[member]
 			required := slices.Contains(in.Required, member)
-			if !required && !g.chance(g.optional) {
+			value, given := tame[member]
+			if !given && (tame != nil || !required && !g.chance(g.optional)) {
 				continue
 			}
 			if required && at.Location != "uri" && g.spoiling(4) {
 				continue
 			}
-			value := g.value(member, at.Shape, 0)
+			if !given {
+				value = g.value(member, at.Shape, 0)
+			}
 			wire := at.LocationName
 			if wire == "" {
 				wire = member

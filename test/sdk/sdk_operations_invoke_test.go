@@ -36,10 +36,13 @@ var invokeCalls = map[string]func(c *client){
 		typed[*types.RequestTooLargeException](c, err, "1048578 byte payload is too large for the Event invocation type (limit 1048576 bytes)")
 	},
 	"InvokeAsync": func(c *client) {
+		//lint:ignore SA1019 old programs call it
 		out := must[*lambda.InvokeAsyncOutput](c)(c.InvokeAsync(c.ctx, &lambda.InvokeAsyncInput{FunctionName: c.function(), InvokeArgs: c.document("{}")}))
 		is(c, "Status", out.Status, 202)
+		//lint:ignore SA1019 as above
 		_, err := c.InvokeAsync(c.ctx, &lambda.InvokeAsyncInput{FunctionName: absent, InvokeArgs: c.document("{}")})
 		c.gone(err, "Function not found: "+c.arn("function:absent:$LATEST"))
+		//lint:ignore SA1019 as above
 		_, err = c.InvokeAsync(c.ctx, &lambda.InvokeAsyncInput{FunctionName: &c.name, InvokeArgs: c.document("no json")})
 		typed[*types.InvalidRequestContentException](c, err, "")
 	},
