@@ -134,7 +134,6 @@ func BenchmarkWarmNode(b *testing.B) {
 }
 
 func warm(b *testing.B, h *host, v lamina.Version) {
-	v.Config.MemorySize = 1769 // a whole processor; with less it would be measured how functions are made to wait
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)

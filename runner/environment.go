@@ -92,7 +92,7 @@ func (r *Runner) start(p *pool, v lamina.Version, s *provision) (_ *environment,
 		Binds:  make([]sandbox.Bind, len(launch.Binds)),
 		Masks:  launch.Masks,
 	}
-	allot(&spec, &v.Config)
+	r.allot(&spec, &v.Config)
 	for i, b := range launch.Binds {
 		spec.Binds[i] = sandbox.Bind(b)
 	}

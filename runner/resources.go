@@ -22,9 +22,12 @@ const (
 )
 
 // allot gives a sandbox what a function of that size has.
-func allot(s *sandbox.Spec, c *lamina.Config) {
+func (r *Runner) allot(s *sandbox.Spec, c *lamina.Config) {
 	s.MemoryBytes = c.MemorySize << 20
-	s.CPUs = min(float64(c.MemorySize)/oneCPU, maxCPUs)
+	s.Share = min(float64(c.MemorySize)/oneCPU, maxCPUs)
+	if r.options.CPUQuota {
+		s.CPUs = s.Share
+	}
 	s.Pids = maxPids
 	s.TmpBytes = c.EphemeralStorage << 20
 }

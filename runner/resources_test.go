@@ -119,11 +119,12 @@ func TestFrozenBetweenInvocations(t *testing.T) {
 	}
 }
 
-// A function has its share of the processors, but not while it initializes.
+// With a quota a function has its share of the processors and no more, but not
+// while it initializes.
 func TestProcessorsInProportionToMemory(t *testing.T) {
 	t.Parallel()
 	testkit.Need(t, testkit.Cgroup)
-	h := newHost(t, nil)
+	h := newHost(t, func(o *runner.Options) { o.CPUQuota = true })
 	code := `
 import time
 def used():

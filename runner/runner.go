@@ -40,6 +40,9 @@ type Options struct {
 	// FreezeAfter is how long an environment's processes run on after an
 	// invocation before they are frozen until the next; zero is 100 ms, less never.
 	FreezeAfter time.Duration
+	// CPUQuota holds functions to their share of the processors even while nobody
+	// else wants them, as AWS does.
+	CPUQuota bool
 	// MaxEnvironments bounds how many there are at a time; zero is the limit of
 	// concurrent executions.
 	MaxEnvironments int

@@ -32,8 +32,10 @@ type settings struct {
 	AccessKeyID     string        `env:"LAMINA_ACCESS_KEY_ID" help:"Access key of the account's root; made at the first start when absent."`
 	SecretAccessKey string        `env:"LAMINA_SECRET_ACCESS_KEY" help:"Secret of that key."`
 	Runtime         []string      `env:"LAMINA_RUNTIMES" placeholder:"NAME=PATH" help:"Interpreter of a runtime, such as python3.12=/opt/python/bin/python3.12. Repeatable; others are discovered."`
+	Library         []string      `env:"LAMINA_LIBRARIES" placeholder:"NAME=DIR" help:"Directory of libraries that functions find beside a runtime, or a family of them, as AWS ships its SDKs, such as python=/srv/boto3. Repeatable."`
 	Environments    int           `env:"LAMINA_ENVIRONMENTS" default:"100" help:"Execution environments that may exist at once."`
 	Idle            time.Duration `env:"LAMINA_IDLE" default:"10m" help:"How long an idle execution environment is kept."`
+	CPU             string        `env:"LAMINA_CPU" name:"cpu" default:"share" enum:"share,quota" help:"What a function's memory buys of the processors: its share while others want them too, or, as at AWS, a quota that it never exceeds: one processor for 1769 MB."`
 	Network         string        `env:"LAMINA_NETWORK" default:"auto" enum:"auto,nat,host,none" help:"What functions can reach: nat (the world, not this host), host (whatever this host reaches, its own services included), none. auto is nat where it can be had, else none; lamina doctor tells."`
 	Parked          int           `env:"LAMINA_PARKED" default:"2" help:"Sandboxes made ahead, so that a cold start is quick."`
 	LogsBytes       int64         `env:"LAMINA_LOGS_BYTES" default:"1073741824" help:"What logs of functions may take on the disk; the oldest go first. At least 1048576."`
@@ -100,6 +102,11 @@ func (s *settings) Validate() error {
 	}
 	if s.LogsBytes < logs.MinBytes {
 		return fmt.Errorf("--logs-bytes %d: want at least %d", s.LogsBytes, logs.MinBytes)
+	}
+	for _, l := range s.Library {
+		if name, dir, ok := strings.Cut(l, "="); !ok || name == "" || !filepath.IsAbs(dir) {
+			return fmt.Errorf("--library %q: want NAME=/ABSOLUTE/DIRECTORY", l)
+		}
 	}
 	for _, r := range s.Runtime {
 		if name, path, ok := strings.Cut(r, "="); !ok || name == "" || !filepath.IsAbs(path) {

@@ -163,7 +163,7 @@ type job struct {
 
 // chooseJob writes the demonstration in the best language that the machine has.
 func (v *demoVerb) chooseJob(ctx context.Context) (job, error) {
-	set, err := newRuntimes(v.Runtime, v.file("runtime"), slog.New(slog.DiscardHandler))
+	set, err := newRuntimes(v.Runtime, v.Library, v.file("runtime"), slog.New(slog.DiscardHandler))
 	if err != nil {
 		return job{}, fmt.Errorf("read --runtime: %w", err)
 	}

@@ -41,7 +41,7 @@ func (v *doctorVerb) Run(ctx context.Context, s streams) (err error) {
 		return fmt.Errorf("make a scratch directory: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
-	set, err := newRuntimes(v.Runtime, scratch, slog.New(slog.DiscardHandler))
+	set, err := newRuntimes(v.Runtime, nil, scratch, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return fmt.Errorf("read --runtime: %w", err)
 	}
@@ -54,7 +54,7 @@ func (v *doctorVerb) Run(ctx context.Context, s streams) (err error) {
 	}
 	fmt.Fprintf(s.out, "  yes %-18s %s\n", "provided*", "bootstrap from the function or a layer")
 	if len(found) == 0 {
-		fmt.Fprintf(s.out, "      %-18s hint: install Python or Node, or name an interpreter: --runtime python3.12=/path/to/python3.12\n", "")
+		fmt.Fprintf(s.out, "      %-18s hint: install Python, Node.js, Ruby or a JDK, or name an interpreter: --runtime python3.12=/path/to/python3.12\n", "")
 	}
 	if !report.Usable {
 		return hint(fmt.Errorf("functions can't run on this machine"), "see the lines marked no above")

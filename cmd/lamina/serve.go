@@ -107,9 +107,9 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 		return fmt.Errorf("open the unpacked archives: %w", err)
 	}
 	defer func() { err = errors.Join(err, layers.Close()) }()
-	set, err := newRuntimes(c.Runtime, c.file("runtime"), log)
+	set, err := newRuntimes(c.Runtime, c.Library, c.file("runtime"), log)
 	if err != nil {
-		return hint(fmt.Errorf("read --runtime: %w", err), "give it as python3.12=/path/to/python3.12")
+		return hint(fmt.Errorf("read --runtime and --library: %w", err), "give them as python3.12=/path/to/python3.12 and python=/srv/boto3")
 	}
 	kept, err := logs.Open(logs.Options{Dir: c.file("logs"), Bytes: c.LogsBytes, Log: log, Now: time.Now})
 	if err != nil {
@@ -148,7 +148,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 		functions := runner.New(runner.Options{
 			Endpoint: inside, Directories: shown,
 			Log: log, Sandboxes: pool, Layers: layers, Runtimes: set, Limits: limits, Now: time.Now,
-			Credentials: newCredentials, Logs: kept, Idle: c.Idle, MaxEnvironments: c.Environments,
+			Credentials: newCredentials, Logs: kept, Idle: c.Idle, MaxEnvironments: c.Environments, CPUQuota: c.CPU == "quota",
 		})
 		running.start(ctx, "sandboxes", pool.Run)
 		running.start(ctx, "runner", functions.Run)
@@ -308,8 +308,8 @@ func (n noInvoker) Provisioned(lamina.Version) lamina.Provisioning {
 
 // newRuntimes makes the set of interpreters, which looks for them when they are
 // first wanted.
-func newRuntimes(explicit []string, dir string, log *slog.Logger) (*runtimes.Set, error) {
-	return runtimes.New(runtimes.Config{Log: log, Dir: dir, Explicit: explicit, Getenv: os.Getenv, Now: time.Now})
+func newRuntimes(explicit, libraries []string, dir string, log *slog.Logger) (*runtimes.Set, error) {
+	return runtimes.New(runtimes.Config{Log: log, Dir: dir, Explicit: explicit, Libraries: libraries, Getenv: os.Getenv, Now: time.Now})
 }
 
 // newCredentials gives an environment an access key of its own, of the form of

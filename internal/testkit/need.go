@@ -49,6 +49,10 @@ var (
 	Python = Probe{"python", missingTool("python3")}
 	// Node needs Node.js.
 	Node = Probe{"nodejs", missingTool("node")}
+	// Ruby needs any Ruby.
+	Ruby = Probe{"ruby", missingTool("ruby")}
+	// Java needs a JDK.
+	Java = Probe{"java", missingTool("javac")}
 	// Terraform needs the command and a mirror of the AWS provider.
 	Terraform = Probe{"terraform", func() string {
 		if missing := missingTool("terraform")(); missing != "" {

@@ -393,7 +393,7 @@ func transition(kind, from, to, whom string) refusal {
 // and reports whether the connection can go on.
 func (s *Session) dispatchExtension(c *conn, h *header) bool {
 	method := "POST"
-	serve := s.unknown
+	var serve func(*conn, *header, []byte)
 	switch h.path {
 	case extensionPath + "register":
 		serve = s.register
@@ -420,10 +420,6 @@ func (s *Session) dispatchExtension(c *conn, h *header) bool {
 	}
 	serve(c, h, body)
 	return true
-}
-
-func (s *Session) unknown(c *conn, _ *header, _ []byte) {
-	c.fail(statusNotFound, "NotFound", "No such path")
 }
 
 func (s *Session) register(c *conn, h *header, body []byte) {

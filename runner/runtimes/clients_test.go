@@ -252,6 +252,11 @@ func (p *process) wait(t *testing.T) runtimeapi.Outcome {
 		return o
 	case err := <-p.exit:
 		p.exit <- err
+		select { // what it said last
+		case o := <-p.Outcomes():
+			return o
+		default:
+		}
 		t.Fatalf("the runtime exited: %v\n%s", err, p.out.String())
 	case <-time.After(20 * time.Second):
 		t.Fatalf("no outcome\n%s", p.out.String())
@@ -531,7 +536,7 @@ func TestNode(t *testing.T) {
 		if f.ErrorMessage != "Unable to stringify response body" || f.ErrorType != kind {
 			t.Errorf("circular = %+v", f)
 		}
-		if !modern(in) { // the newer ones end, which TestNodeModern looks at
+		if !modern(in) {
 			if got := string(p.invoke(t, `{"do":"never"}`).Payload); got != "null" {
 				t.Errorf("never = %s; want null", got)
 			}
@@ -551,6 +556,13 @@ func TestNode(t *testing.T) {
 		if got, want := string(p.invoke(t, `{"do":"count"}`).Payload), fmt.Sprint(p.n); got != want {
 			t.Errorf("count = %s; want %s", got, want)
 		}
+		if modern(in) { // the loop is empty, and nothing is left that could answer
+			q := start(t, in, "index.handler", map[string]string{"index.js": nodeHandler})
+			q.deliver(t, `{"do":"never"}`)
+			if err := <-q.exit; err == nil || err.Error() != "exit status 13" {
+				t.Errorf("exit of a promise that nobody settles = %v; want 13", err)
+			}
+		}
 		f = parse(t, p.invoke(t, `{"do":"reject"}`))
 		if f.ErrorType != "Runtime.UnhandledPromiseRejection" || f.ErrorMessage != "Error: nobody cares" {
 			t.Errorf("reject = %+v", f)
@@ -565,19 +577,19 @@ func TestNodeHandlers(t *testing.T) {
 	t.Parallel()
 	eachInterpreter(t, "nodejs", func(t *testing.T, in runtimes.Interpreter) {
 		files := map[string]string{
-			"index.js":           nodeHandler,
-			"esm.mjs":            "import fs from 'fs';\nconst x = await Promise.resolve(2);\nexport const handler = async () => [x, typeof fs.readFileSync];",
-			"typed/package.json": `{"type":"module"}`,
-			"typed/m.js":         "export const handler = async () => 'typed';",
-			"cjs.cjs":            "exports.nested = { handler: async () => 'nested' };",
-			"syntax.js":          "exports.handler = (",
-			"require.js":         "require('absent-package');",
-			"fails.js":           "throw new RangeError('at start');",
-			"rejects.js":         "Promise.reject(new Error('at start')); exports.handler = async () => 1;",
-			"missing.mjs":        "import 'absent-package';\nexport const handler = 1;",
-			"src/lib/app.js":     "exports.handler = async () => 'nested path';",
+			"index.js":                      nodeHandler,
+			"esm.mjs":                       "import fs from 'fs';\nconst x = await Promise.resolve(2);\nexport const handler = async () => [x, typeof fs.readFileSync];",
+			"typed/package.json":            `{"type":"module"}`,
+			"typed/m.js":                    "export const handler = async () => 'typed';",
+			"cjs.cjs":                       "exports.nested = { handler: async () => 'nested' };",
+			"syntax.js":                     "exports.handler = (",
+			"require.js":                    "require('absent-package');",
+			"fails.js":                      "throw new RangeError('at start');",
+			"rejects.js":                    "Promise.reject(new Error('at start')); exports.handler = async () => 1;",
+			"missing.mjs":                   "import 'absent-package';\nexport const handler = 1;",
+			"src/lib/app.js":                "exports.handler = async () => 'nested path';",
 			"node_modules/package/index.js": "exports.handler = async () => 'a package';",
-			"default.mjs":        "export default { handler: async () => 'default' };",
+			"default.mjs":                   "export default { handler: async () => 'default' };",
 		}
 		for _, c := range []struct{ handler, event, want string }{
 			{"esm.handler", "{}", `[2,"function"]`},

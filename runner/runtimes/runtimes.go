@@ -43,7 +43,7 @@ type Interpreter struct {
 	library string   // the directory of Python's standard library
 	shares  []string // more of the host that a JDK has links to
 	options []string // of Node.js or the JVM, that this one understands
-	Client  string // the directory that /var/runtime shows
+	Client  string   // the directory that /var/runtime shows
 }
 
 // Missing is one runtime for which [Set.Interpreters] found nothing that works.

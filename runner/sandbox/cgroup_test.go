@@ -28,7 +28,7 @@ var fakeFiles = map[int]map[string][]string{
 	2: {
 		freezer: {
 			"cgroup.procs", "cgroup.threads", "cgroup.type", "cgroup.freeze", "cgroup.controllers", "cgroup.subtree_control",
-			"memory.max", "memory.swap.max", "memory.current", "memory.peak", "memory.stat", "memory.events", "cpu.max", "cpu.max.burst", "pids.max",
+			"memory.max", "memory.swap.max", "memory.current", "memory.peak", "memory.stat", "memory.events", "cpu.max", "cpu.max.burst", "cpu.weight", "pids.max",
 		},
 	},
 }
@@ -255,14 +255,14 @@ func TestGroupsOfVersion2(t *testing.T) {
 		}
 	}
 
-	if err := g.start(Spec{MemoryBytes: 128 << 20, TmpBytes: 1 << 20, CPUs: 0.0723, Pids: 1024}); err != nil {
+	if err := g.start(Spec{MemoryBytes: 128 << 20, TmpBytes: 1 << 20, CPUs: 0.0723, Share: 0.0723, Pids: 1024}); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]string{
 		"memory.max":      fmt.Sprint(128<<20 + 1<<20 + 4<<20 + spare), // the init has 4 MiB of it
-		"memory.swap.max": "0", "pids.max": "1088", "cpu.max": "40000 20000", "cpu.max.burst": "",
+		"memory.swap.max": "0", "pids.max": "1088", "cpu.max": "40000 20000", "cpu.max.burst": "", "cpu.weight": "7",
 	}
-	files := []string{"memory.max", "memory.swap.max", "pids.max", "cpu.max", "cpu.max.burst"}
+	files := []string{"memory.max", "memory.swap.max", "pids.max", "cpu.max", "cpu.max.burst", "cpu.weight"}
 	if diff := cmp.Diff(read(t, dir, files...), want); diff != "" {
 		t.Errorf("limits at the start (-got +want):\n%s", diff)
 	}
@@ -315,13 +315,13 @@ func TestGroupsOfVersion1(t *testing.T) {
 	if got, want := read(t, filepath.Join(h.bases[cpu], "lamina"), "cpu.shares")["cpu.shares"], fmt.Sprint(4096*runtime.NumCPU()); got != want {
 		t.Errorf("shares of all functions = %q; want %q", got, want)
 	}
-	if err := g.start(Spec{MemoryBytes: 128 << 20, CPUs: 6, Pids: 1024}); err != nil {
+	if err := g.start(Spec{MemoryBytes: 128 << 20, CPUs: 6, Share: 0.001, Pids: 1024}); err != nil {
 		t.Fatal(err)
 	}
 	bytes := fmt.Sprint(128<<20 + defaultTmp + spare)
 	for c, want := range map[string]map[string]string{
 		memory: {"memory.limit_in_bytes": bytes, "memory.memsw.limit_in_bytes": bytes},
-		cpu:    {"cpu.cfs_period_us": "20000", "cpu.cfs_quota_us": "120000", "cpu.cfs_burst_us": ""},
+		cpu:    {"cpu.cfs_period_us": "20000", "cpu.cfs_quota_us": "120000", "cpu.cfs_burst_us": "", "cpu.shares": "2"},
 		pids:   {"pids.max": "1025"},
 	} {
 		var files []string

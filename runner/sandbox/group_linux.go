@@ -199,6 +199,14 @@ func (g *group) limits(spec Spec) (all []setting) {
 	if spec.CPUs > 0 {
 		all = append(all, g.processors(max(spec.CPUs, initCPUs), false)...)
 	}
+	if spec.Share > 0 {
+		// The kernel's defaults are 100 and 1024, its least 1 and 2.
+		if g.in.version == 2 {
+			all = append(all, setting{cpu, "cpu.weight", strconv.Itoa(min(max(int(100*spec.Share), 1), 10_000)), false})
+		} else {
+			all = append(all, setting{cpu, "cpu.shares", strconv.Itoa(min(max(int(1024*spec.Share), 2), 1<<18)), false})
+		}
+	}
 	return all
 }
 

@@ -56,7 +56,8 @@ type Spec struct {
 	// What all processes inside may use together. Zero is no limit; what this host
 	// can't limit is listed by [Probe].
 	MemoryBytes int64   // without contents of files, in /tmp too
-	CPUs        float64 // processors' worth of time
+	CPUs        float64 // processors' worth of time, used or not by others
+	Share       float64 // of the processors when sandboxes compete for them: 1 is the default's
 	Pids        int     // processes and threads
 }
 

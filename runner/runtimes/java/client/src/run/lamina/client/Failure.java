@@ -17,10 +17,17 @@ final class Failure {
         private static final long serialVersionUID = 1;
 
         final String kind;
+        final boolean atStart;
 
+        /** One that each invocation tells. */
         Fault(String message, String kind, Throwable cause) {
+            this(message, kind, cause, false);
+        }
+
+        Fault(String message, String kind, Throwable cause, boolean atStart) {
             super(message, cause);
             this.kind = kind;
+            this.atStart = atStart;
         }
     }
 
@@ -86,7 +93,9 @@ final class Failure {
     byte[] json() {
         Map<String, Object> map = new LinkedHashMap<String, Object>();
         map.put("errorMessage", message);
-        map.put("errorType", type);
+        if (type != null) {
+            map.put("errorType", type);
+        }
         if (!header.equals("Runtime.BadFunctionCode")) {
             map.put("stackTrace", frames);
         }
@@ -96,7 +105,7 @@ final class Failure {
     /** The log's account of it, with all causes. */
     String text() {
         StringBuilder text = new StringBuilder();
-        text.append(message).append(": ").append(type).append('\n');
+        text.append(message).append(type == null ? "" : ": " + type).append('\n');
         if (cause != null) {
             StringWriter trace = new StringWriter();
             cause.printStackTrace(new PrintWriter(trace, true));

@@ -73,7 +73,7 @@ final class Handler {
         } catch (ExceptionInInitializerError e) {
             Throwable cause = e.getCause() == null ? e : e.getCause();
             throw new Failure.Fault("Error loading class " + className + (e.getMessage() == null ? "" : ": " + e.getMessage()),
-                    e.getClass().getName(), cause);
+                    e.getClass().getName(), cause, true);
         }
         Class<?> handler = find("RequestHandler", loader);
         Class<?> streamHandler = find("RequestStreamHandler", loader);
@@ -96,8 +96,7 @@ final class Handler {
         }
         Method method = choose(type, methodName, contexts.contextClass);
         if (method == null) {
-            throw new Failure.Fault("No public method named " + methodName + " with appropriate method signature found on class " + className,
-                    "java.lang.Exception", null);
+            throw new Failure.Fault("No public method named " + methodName + " with appropriate method signature found on class " + className, null, null);
         }
         Object target = Modifier.isStatic(method.getModifiers()) ? null : instance(type);
         Type[] parameters = method.getGenericParameterTypes();
@@ -160,7 +159,9 @@ final class Handler {
         try {
             return constructor.newInstance();
         } catch (InvocationTargetException e) {
-            throw e.getCause();
+            String message = e.getCause().getLocalizedMessage();
+            String kind = e.getCause().getClass().getName();
+            throw new Failure.Fault(message == null ? kind : message, kind, e.getCause(), true);
         }
     }
 

@@ -30,11 +30,16 @@ public final class Main {
         Connection connection = new Connection(System.getenv("AWS_LAMBDA_RUNTIME_API"));
         ClassLoader loader = ClassPath.loader(System.getenv("LAMBDA_TASK_ROOT"));
         Thread.currentThread().setContextClassLoader(loader);
-        Handler handler;
+        Handler handler = null;
+        Failure.Fault fault = null;
         try {
             Contexts contexts = new Contexts(loader, logger);
             handler = Handler.load(System.getenv("_HANDLER"), loader, contexts);
         } catch (Throwable e) {
+            fault = e instanceof Failure.Fault ? (Failure.Fault) e : new Failure.Fault(e.toString(), e.getClass().getName(), e, true);
+        }
+        if (fault != null && fault.atStart) {
+            Throwable e = fault;
             Failure failure = Failure.of(e);
             logger.error(failure.text());
             connection.post("init/error", failure.json(), failure.header, false);
@@ -60,6 +65,9 @@ public final class Main {
             ByteArrayOutputStream result = new ByteArrayOutputStream(256);
             Throwable thrown = null;
             try {
+                if (fault != null) {
+                    throw fault;
+                }
                 handler.handle(invocation, result);
             } catch (Throwable e) {
                 thrown = e;
