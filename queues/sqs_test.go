@@ -167,11 +167,13 @@ func TestQueueMadeAnew(t *testing.T) {
 func TestAnswersThatAreNone(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]http.HandlerFunc{
-		"no XML":        func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") },
-		"no URL":        func(w http.ResponseWriter, _ *http.Request) { giveURL(w, "") },
-		"endless":       func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat("<a>", 1<<20)) },
-		"plain 503":     func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "busy", http.StatusServiceUnavailable) },
-		"a redirection": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusTemporaryRedirect) },
+		"no XML":    func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") },
+		"no URL":    func(w http.ResponseWriter, _ *http.Request) { giveURL(w, "") },
+		"endless":   func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat("<a>", 1<<20)) },
+		"plain 503": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "busy", http.StatusServiceUnavailable) },
+		"a redirection": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusTemporaryRedirect)
+		},
 	} {
 		s := fakeSQS(t, func(w http.ResponseWriter, _ string, _ url.Values) {
 			answer(w, &http.Request{Method: "POST", URL: &url.URL{Path: "/"}})

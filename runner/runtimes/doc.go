@@ -8,6 +8,7 @@
 //	-> Launch{Path, Args, Env, Binds, Masks}    plain data for package runner
 //
 // Each language has a folder with its client and a file that says where its
-// interpreters are and what its environment adds: python, nodejs, provided.
+// interpreters are and what its environment adds: python, nodejs, ruby, java. That
+// of Java is compiled: see java/jargen. docs/runtimes.md tells users what to expect.
 // The directories of code and layers, and the sandbox, are the caller's.
 package runtimes
