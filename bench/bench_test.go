@@ -29,12 +29,15 @@ var (
 	ratios = flag.Bool("ratios", false, "measure; without it the test skips")
 	rounds = flag.Int("rounds", 7, "rounds of each figure, at least 5")
 	stored = flag.Int("stored", 10_000, "versions of the layer that GetLayerVersion reads from")
-	only   = flag.String("only", "publish,read,first,warm", "which figures to measure")
+	only   = flag.String("only", "publish,read,first,warm,throughput,idle,frozen", "which figures to measure")
+	frozen = flag.Int("frozen", 1000, "frozen environments beside which others are measured")
 	echo   = flag.String("echo", "", "internal: be the echo server on this address")
 )
 
-// mostGrowth is what a publish of 50 MB may add to the server's memory.
-const mostGrowth = 32 << 20
+const (
+	mostGrowth = 32 << 20 // what a publish of 50 MB may add to the server's memory
+	mostIdle   = 40 << 20 // what a server may have that nobody has asked for anything
+)
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -50,7 +53,8 @@ func TestMain(m *testing.M) {
 type figure struct {
 	name, baseline string
 	unit           time.Duration
-	bound          float64 // of the ratio; 0 is none
+	bound          float64       // of the ratio; 0 is none
+	limit          time.Duration // of ours; 0 is none
 	ours, theirs   []time.Duration
 }
 
@@ -83,6 +87,7 @@ func TestRatios(t *testing.T) {
 	load, _ := os.ReadFile("/proc/loadavg") // absent elsewhere than on Linux
 	var figures []*figure
 	growth := int64(-1) // not measured
+	var idle []int64
 	for name := range strings.SplitSeq(*only, ",") {
 		switch name {
 		case "publish":
@@ -90,11 +95,20 @@ func TestRatios(t *testing.T) {
 		case "read":
 			readAmongMany(t, &figures)
 		case "first":
-			firstInvoke(t, &figures)
+			firstInvoke(t, &figures, python)
+			firstInvoke(t, &figures, node)
 		case "warm":
-			warmInvoke(t, &figures)
+			warmInvoke(t, &figures, warmPython)
+			warmInvoke(t, &figures, warmGo)
+			warmInvoke(t, &figures, warmNode)
+		case "throughput":
+			throughput(t, &figures, warmPython)
+		case "idle":
+			idle = idleMemory(t)
+		case "frozen":
+			besideFrozen(t, &figures)
 		default:
-			t.Fatalf("-only %s: want publish, read, first or warm", name)
+			t.Fatalf("-only %s: want some of publish, read, first, warm, throughput, idle and frozen", name)
 		}
 	}
 
@@ -103,11 +117,18 @@ func TestRatios(t *testing.T) {
 	for _, f := range figures {
 		low, high := f.spread()
 		bound := "-"
-		if f.bound > 0 {
-			bound = fmt.Sprintf("%.1f", f.bound)
+		switch median := percentile(f.ours, 50); {
+		case f.bound > 0:
+			bound = fmt.Sprintf("%.2f", f.bound)
 			if f.ratio() > f.bound {
 				bound += "  EXCEEDED"
-				t.Errorf("%s: ratio %.2f; want at most %.1f", f.name, f.ratio(), f.bound)
+				t.Errorf("%s: ratio %.2f; want at most %.2f", f.name, f.ratio(), f.bound)
+			}
+		case f.limit > 0:
+			bound = show(f.limit, f.unit)
+			if median > f.limit {
+				bound += "  EXCEEDED"
+				t.Errorf("%s: %v; want at most %v", f.name, median, f.limit)
 			}
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.2f\t%.2f to %.2f\t%s\n",
@@ -120,6 +141,14 @@ func TestRatios(t *testing.T) {
 			t.Errorf("memory growth of a 50 MB publish: %d MB; want at most 32", growth>>20)
 		}
 		fmt.Fprintf(w, "server's memory growth during that publish\t%.1f MB\t\tresident before it\t\tlargest of %d\t%s\n", float64(growth)/(1<<20), *rounds, verdict)
+	}
+	if len(idle) > 0 {
+		verdict := "40 MB"
+		if slices.Max(idle) > mostIdle {
+			verdict += "  EXCEEDED"
+			t.Errorf("an idle server has %d MB; want at most 40", slices.Max(idle)>>20)
+		}
+		fmt.Fprintf(w, "idle server's memory\t%.1f MB\t\tresident, with its parked sandboxes\t\tlargest of %d\t%s\n", float64(slices.Max(idle))/(1<<20), len(idle), verdict)
 	}
 	w.Flush()
 	fmt.Printf("\nmedians of %d rounds, ours and baseline in turns; spread: ratio of the best and worst round\n%s/%s, %d cores, %s, load before: %s\n",

@@ -131,22 +131,38 @@ func publishLayer(t testing.TB, s *testkit.Server, l *line, name string, zip []b
 	return out.LayerVersionArn
 }
 
-const runtimeName = "python3.11"
+const (
+	pythonName = "python3.11"
+	nodeName   = "nodejs20.x"
+)
 
-// createFunction creates a Python function and waits until it is active.
-func createFunction(t testing.TB, s *testkit.Server, l *line, name string, zip []byte, layers []string) {
+// function is what createFunction makes.
+type function struct {
+	name, runtime, handler string
+	zip                    []byte
+	layers                 []string
+}
+
+// createFunction creates a function and waits until it is active.
+func createFunction(t testing.TB, s *testkit.Server, l *line, f function) {
 	t.Helper()
 	call(t, s, l, http.MethodPost, "/2015-03-31/functions", map[string]any{
-		"FunctionName": name, "Runtime": runtimeName, "Handler": "app.handler", "Timeout": 30,
-		"Role": "arn:aws:iam::" + testkit.Account + ":role/bench", "Code": map[string]any{"ZipFile": zip}, "Layers": layers,
+		"FunctionName": f.name, "Runtime": f.runtime, "Handler": f.handler, "Timeout": 30,
+		"Role": "arn:aws:iam::" + testkit.Account + ":role/bench", "Code": map[string]any{"ZipFile": f.zip}, "Layers": f.layers,
 	}, nil)
+	await(t, s, l, f.name)
+}
+
+// await waits until a function is active, and the last change of it done.
+func await(t testing.TB, s *testkit.Server, l *line, name string) {
+	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		var out struct{ State, StateReason string }
+		var out struct{ State, StateReason, LastUpdateStatus string }
 		call(t, s, l, http.MethodGet, "/2015-03-31/functions/"+name+"/configuration", nil, &out)
-		if out.State == "Active" {
+		if out.State == "Active" && out.LastUpdateStatus == "Successful" {
 			return
 		}
-		if out.State == "Failed" || time.Now().After(deadline) {
+		if out.State == "Failed" || out.LastUpdateStatus == "Failed" || time.Now().After(deadline) {
 			t.Fatalf("%s is %s: %s", name, out.State, out.StateReason)
 		}
 	}

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -10,48 +9,113 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/lamina-run/lamina/internal/testkit"
 )
 
-const layersOfFunction = 5
+const (
+	layersOfFunction = 5
+	coldTurns        = 5 // first invocations in a round
+)
 
-// firstInvoke measures the first invocation of a Python function with five layers,
-// each round of a new function with new layers, against starting the same
-// interpreter with the same runtime client and files as a bare process.
-func firstInvoke(t *testing.T, figures *[]*figure) {
-	testkit.Need(t, testkit.Sandbox, testkit.Python)
+// language is a runtime, and a function in it whose answer tells what its layers hold.
+type language struct {
+	name, runtime string
+	needs         testkit.Probe
+	bound         float64 // of the first invocation
+	handler       string
+	source        func(layers int) testkit.File
+	layer         func(i int, text string) testkit.File // as it is in the zip of a layer
+	flat          func(i int) string                    // where a bare interpreter finds that file, below its task
+	bare          func(t *testing.T, s *testkit.Server, task string) *exec.Cmd
+}
+
+var python = language{
+	name: "Python", runtime: pythonName, needs: testkit.Python, bound: 1.2, handler: "app.handler",
+	source: func(layers int) testkit.File {
+		var names, values []string
+		for i := range layers {
+			names, values = append(names, fmt.Sprintf("m%d", i)), append(values, fmt.Sprintf(", m%d.X", i))
+		}
+		imports := ""
+		if layers > 0 {
+			imports = "import " + strings.Join(names, ", ") + "\n\n"
+		}
+		return testkit.File{Name: "app.py", Body: imports + "def handler(event, context):\n    return [event" + strings.Join(values, "") + "]\n"}
+	},
+	layer: func(i int, text string) testkit.File {
+		return testkit.File{Name: fmt.Sprintf("python/m%d.py", i), Body: "X = '" + text + "'\n"}
+	},
+	flat: func(i int) string { return fmt.Sprintf("m%d.py", i) },
+	bare: barePython,
+}
+
+var node = language{
+	name: "Node.js", runtime: nodeName, needs: testkit.Node, bound: 1.15, handler: "app.handler",
+	source: func(layers int) testkit.File {
+		values := ""
+		for i := range layers {
+			values += fmt.Sprintf(", require('m%d').X", i)
+		}
+		return testkit.File{Name: "app.js", Body: "const all = [" + strings.TrimPrefix(values, ", ") + "];\nexports.handler = async (event) => [event, ...all];\n"}
+	},
+	layer: func(i int, text string) testkit.File {
+		return testkit.File{Name: fmt.Sprintf("nodejs/node_modules/m%d/index.js", i), Body: "exports.X = '" + text + "';\n"}
+	},
+	flat: func(i int) string { return fmt.Sprintf("node_modules/m%d/index.js", i) },
+	bare: bareNode,
+}
+
+// firstInvoke measures the first invocation of a function with five layers, each
+// round of a new function with new layers, against starting the same interpreter
+// with the same runtime client, options and files as a bare process.
+func firstInvoke(t *testing.T, figures *[]*figure, of language) {
+	testkit.Need(t, testkit.Sandbox, of.needs)
 	s := start(t)
 	l := dial(t, s.URL)
-	f := &figure{name: "first invoke, Python with 5 layers", baseline: "bare interpreter and client", unit: time.Millisecond, bound: 1.6}
+	f := &figure{
+		name: fmt.Sprintf("first invoke, %s with %d layers", of.name, layersOfFunction), baseline: "bare interpreter and client",
+		unit: time.Millisecond, bound: of.bound,
+	}
 	*figures = append(*figures, f)
 	for round := range *rounds + 1 {
-		files := map[string]string{"app.py": "import m0, m1, m2, m3, m4\n\ndef handler(event, context):\n    return [event, m0.X, m1.X, m2.X, m3.X, m4.X]\n"}
+		app := of.source(layersOfFunction)
+		files := map[string]string{app.Name: app.Body}
 		var layers []string
 		for i := range layersOfFunction {
-			name := fmt.Sprintf("m%d.py", i)
-			files[name] = fmt.Sprintf("X = '%d in round %d'\n", i, round)
-			zip := testkit.Zip(t, testkit.File{Name: "python/" + name, Body: files[name]})
-			layers = append(layers, publishLayer(t, s, l, fmt.Sprintf("layer-%d-%d", round, i), zip))
+			file := of.layer(i, fmt.Sprintf("%d in round %d", i, round))
+			files[of.flat(i)] = file.Body
+			layers = append(layers, publishLayer(t, s, l, fmt.Sprintf("layer-%d-%d", round, i), testkit.Zip(t, file)))
 		}
 		name := fmt.Sprintf("first-%d", round)
-		createFunction(t, s, l, name, testkit.Zip(t, testkit.File{Name: "app.py", Body: files["app.py"]}), layers)
-		settle()
-		answer, ours := l.send(t, sign(t, s, http.MethodPost, "/2015-03-31/functions/"+name+"/invocations", []byte(`{"a":1}`)))
-		want := fmt.Sprintf("4 in round %d", round)
-		if !strings.Contains(string(answer), want) {
-			t.Fatalf("the function answered %s; want it to name %q", answer, want)
-		}
-		settle()
-		answer, theirs := bare(t, s, files)
-		if !strings.Contains(string(answer), want) {
-			t.Fatalf("the bare interpreter answered %s; want it to name %q", answer, want)
+		createFunction(t, s, l, function{name: name, runtime: of.runtime, handler: of.handler, zip: testkit.Zip(t, app), layers: layers})
+		want := fmt.Sprintf("%d in round %d", layersOfFunction-1, round)
+		var ours, theirs []time.Duration
+		for turn := range coldTurns {
+			if turn > 0 { // a new environment: those of an older configuration are not used any more
+				call(t, s, l, http.MethodPut, "/2015-03-31/functions/"+name+"/configuration", map[string]any{"Description": fmt.Sprint(turn)}, nil)
+				await(t, s, l, name)
+			}
+			settle()
+			answer, took := l.send(t, sign(t, s, http.MethodPost, "/2015-03-31/functions/"+name+"/invocations", []byte(`{"a":1}`)))
+			if !strings.Contains(string(answer), want) {
+				t.Fatalf("the function answered %s; want it to name %q", answer, want)
+			}
+			ours = append(ours, took)
+			settle()
+			answer, took = bare(t, s, of, files)
+			if !strings.Contains(string(answer), want) {
+				t.Fatalf("the bare interpreter answered %s; want it to name %q", answer, want)
+			}
+			theirs = append(theirs, took)
 		}
 		call(t, s, l, http.MethodDelete, "/2015-03-31/functions/"+name, nil, nil)
 		if round > 0 { // the first pages the interpreter in, for both
-			f.add(ours, theirs)
+			f.add(percentile(ours, 50), percentile(theirs, 50))
 		}
 	}
 	s.Stop()
@@ -61,25 +125,18 @@ func firstInvoke(t *testing.T, figures *[]*figure) {
 // it is not measured with the next.
 func settle() { time.Sleep(300 * time.Millisecond) }
 
-// bare starts the interpreter that the server found, with the client that it gives
+// bare runs the interpreter that the server found, with the client that it gives
 // to functions, and returns the response and the time from before the start to its
 // arrival.
-func bare(t *testing.T, s *testkit.Server, files map[string]string) ([]byte, time.Duration) {
+func bare(t *testing.T, s *testkit.Server, of language, files map[string]string) ([]byte, time.Duration) {
 	t.Helper()
-	found, err := filepath.Glob(filepath.Join(s.Data, "runtime", runtimeName+"-*", ".interpreter"))
-	if err != nil || len(found) == 0 {
-		t.Fatalf("no runtime client of %s in %s: %v", runtimeName, s.Data, err)
-	}
-	text, err := os.ReadFile(found[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Version, prefix, program, library.
-	interpreter := strings.Split(string(text), "\n")
-	client := filepath.Dir(found[0])
 	task := t.TempDir()
 	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(task, name), []byte(text), 0o644); err != nil {
+		path := filepath.Join(task, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -113,16 +170,13 @@ func bare(t *testing.T, s *testkit.Server, files map[string]string) ([]byte, tim
 	go func() { _ = api.Serve(l) }() // ends with Close
 	defer api.Close()
 
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, withoutPackages(t, interpreter[2]), filepath.Join(client, "bootstrap.py"))
+	cmd := of.bare(t, s, task)
 	cmd.Dir = task
-	cmd.Env = []string{
-		"AWS_LAMBDA_RUNTIME_API=" + l.Addr().String(), "LAMBDA_TASK_ROOT=" + task, "_HANDLER=app.handler",
-		"LD_LIBRARY_PATH=" + filepath.Join(interpreter[1], "lib"), "PYTHONPATH=" + client, "PYTHONDONTWRITEBYTECODE=1",
+	cmd.Env = append(cmd.Env,
+		"AWS_LAMBDA_RUNTIME_API="+l.Addr().String(), "LAMBDA_TASK_ROOT="+task, "_HANDLER="+of.handler,
 		"LANG=en_US.UTF-8", "TZ=:UTC", "PATH=/usr/bin:/bin", "AWS_LAMBDA_FUNCTION_NAME=bare", "AWS_LAMBDA_FUNCTION_VERSION=$LATEST",
 		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE=128", "AWS_LAMBDA_LOG_GROUP_NAME=/aws/lambda/bare", "AWS_LAMBDA_LOG_STREAM_NAME=s",
-	}
+	)
 	var output strings.Builder
 	cmd.Stdout, cmd.Stderr = &output, &output
 	cmd.WaitDelay = time.Second
@@ -133,7 +187,7 @@ func bare(t *testing.T, s *testkit.Server, files map[string]string) ([]byte, tim
 	var body []byte
 	select {
 	case body = <-response:
-	case <-ctx.Done():
+	case <-time.After(30 * time.Second):
 	}
 	took := time.Since(began)
 	_ = cmd.Process.Kill() // it waits for a second invocation
@@ -144,40 +198,96 @@ func bare(t *testing.T, s *testkit.Server, files map[string]string) ([]byte, tim
 	return body, took
 }
 
-// withoutPackages gives the interpreter an empty site-packages, as functions have
-// it: what a machine's own packages do at every start is not the baseline's fault.
-func withoutPackages(t *testing.T, interpreter string) string {
+// client is where the server keeps its runtime client of a runtime, and what it
+// noted about the interpreter, by line.
+func client(t *testing.T, s *testkit.Server, runtime string) (dir string, interpreter []string) {
 	t.Helper()
-	venv := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(venv, "lib", runtimeName, "site-packages"), 0o755); err != nil {
+	found, err := filepath.Glob(filepath.Join(s.Data, "runtime", runtime+"-*", ".interpreter"))
+	if err != nil || len(found) == 0 {
+		t.Fatalf("no runtime client of %s in %s: %v", runtime, s.Data, err)
+	}
+	text, err := os.ReadFile(found[0])
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(venv, "pyvenv.cfg"), []byte("home = "+filepath.Dir(interpreter)+"\ninclude-system-site-packages = false\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	program := filepath.Join(venv, "bin", runtimeName)
-	if err := os.Mkdir(filepath.Dir(program), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(interpreter, program); err != nil {
-		t.Fatal(err)
-	}
-	return program
+	return filepath.Dir(found[0]), strings.Split(string(text), "\n")
 }
 
-// warmInvoke measures the median invocation of a warm Python function, against an
-// HTTP server in another process that sends the body back.
-func warmInvoke(t *testing.T, figures *[]*figure) {
-	testkit.Need(t, testkit.Sandbox, testkit.Python)
+// barePython is the process that a function gets, but for the sandbox.
+func barePython(t *testing.T, s *testkit.Server, _ string) *exec.Cmd {
+	dir, interpreter := client(t, s, pythonName) // version, prefix, program, library
+	cmd := exec.Command(interpreter[2], "-S", filepath.Join(dir, "bootstrap.py"))
+	cmd.Env = []string{"LD_LIBRARY_PATH=" + filepath.Join(interpreter[1], "lib"), "PYTHONPATH=" + dir, "PYTHONDONTWRITEBYTECODE=1"}
+	return cmd
+}
+
+func bareNode(t *testing.T, s *testkit.Server, task string) *exec.Cmd {
+	dir, interpreter := client(t, s, nodeName) // version, and options
+	program, err := exec.LookPath("node")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, append(interpreter[1:], filepath.Join(dir, "bootstrap.cjs"))...)
+	cmd.Env = []string{"NODE_PATH=" + filepath.Join(task, "node_modules") + ":" + dir}
+	return cmd
+}
+
+// warm is a function whose warm invocations are measured.
+type warm struct {
+	name  string
+	needs []testkit.Probe
+	bound float64
+	make  func(t *testing.T) function
+	check string // part of what it answers to {"a":1}
+}
+
+var warmPython = warm{
+	name: "Python", needs: []testkit.Probe{testkit.Python}, bound: 5, check: `[{"a"`,
+	make: func(t *testing.T) function {
+		return function{runtime: pythonName, handler: "app.handler", zip: testkit.Zip(t, python.source(0))}
+	},
+}
+
+var warmNode = warm{
+	name: "Node.js", needs: []testkit.Probe{testkit.Node}, bound: 9, check: `[{"a"`,
+	make: func(t *testing.T) function {
+		return function{runtime: nodeName, handler: "app.handler", zip: testkit.Zip(t, node.source(0))}
+	},
+}
+
+var warmGo = warm{
+	name: "aws-lambda-go", bound: 6, check: `"memory"`,
+	make: func(t *testing.T) function {
+		program := filepath.Join(t.TempDir(), "bootstrap")
+		build := exec.Command("go", "build", "-o", program, "-tags", "lambda.norpc", ".")
+		build.Dir = filepath.Join(testkit.Repository(), "runner", "testdata", "golang")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("build: %v\n%s", err, out)
+		}
+		body, err := os.ReadFile(program)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return function{runtime: "provided.al2023", handler: "bootstrap", zip: testkit.Zip(t, testkit.File{Name: "bootstrap", Body: string(body), Mode: 0o755})}
+	},
+}
+
+// warmInvoke measures the median invocation of a warm function, against an HTTP
+// server in another process that sends the body back.
+func warmInvoke(t *testing.T, figures *[]*figure, of warm) {
+	testkit.Need(t, append(of.needs, testkit.Sandbox)...)
 	const (
 		batch   = 100
 		batches = 10 // a round
 	)
 	s := start(t)
 	l := dial(t, s.URL)
-	createFunction(t, s, l, "echo", testkit.Zip(t, testkit.File{Name: "app.py", Body: "def handler(event, context):\n    return event\n"}), nil)
+	made := of.make(t)
+	made.name = "echo"
+	createFunction(t, s, l, made)
 	floor := dial(t, startEcho(t))
-	f := &figure{name: "warm invoke, Python, p50", baseline: "HTTP echo in another process", unit: time.Microsecond, bound: 6}
+	f := &figure{name: "warm invoke, " + of.name + ", p50", baseline: "HTTP echo in another process", unit: time.Microsecond, bound: of.bound}
 	*figures = append(*figures, f)
 	for round := range *rounds + 1 {
 		r := sign(t, s, http.MethodPost, "/2015-03-31/functions/echo/invocations", []byte(`{"a":1}`))
@@ -190,7 +300,7 @@ func warmInvoke(t *testing.T, figures *[]*figure) {
 			for range batch {
 				body, took := l.send(t, r)
 				ours = append(ours, took)
-				if strings.ReplaceAll(string(body), " ", "") != `{"a":1}` {
+				if !strings.Contains(strings.ReplaceAll(string(body), " ", ""), of.check) {
 					t.Fatalf("the function answered %s", body)
 				}
 			}
@@ -200,6 +310,61 @@ func warmInvoke(t *testing.T, figures *[]*figure) {
 		}
 	}
 	s.Stop()
+}
+
+// throughput measures how many warm invocations a second many clients get, as the
+// time between two, against the same clients of the echo server.
+func throughput(t *testing.T, figures *[]*figure, of warm) {
+	testkit.Need(t, append(of.needs, testkit.Sandbox)...)
+	const clients, window = 8, 2 * time.Second
+	s := start(t)
+	made := of.make(t)
+	made.name = "echo"
+	createFunction(t, s, dial(t, s.URL), made)
+	echo := startEcho(t)
+	f := &figure{
+		name: fmt.Sprintf("time between invocations, %s, %d clients", of.name, clients), baseline: "HTTP echo in another process",
+		unit: time.Microsecond, limit: 250 * time.Microsecond,
+	}
+	*figures = append(*figures, f)
+	ours, theirs := make([]*line, clients), make([]*line, clients)
+	for i := range clients {
+		ours[i], theirs[i] = dial(t, s.URL), dial(t, echo)
+	}
+	for round := range *rounds + 1 {
+		r := sign(t, s, http.MethodPost, "/2015-03-31/functions/echo/invocations", []byte(`{"a":1}`))
+		a, b := hammer(t, ours, r, window), hammer(t, theirs, r, window)
+		if round > 0 {
+			f.add(a, b)
+		}
+	}
+	s.Stop()
+}
+
+// hammer sends the request over all lines at once for a while, and returns the
+// time divided by the answers.
+func hammer(t *testing.T, lines []*line, r request, window time.Duration) time.Duration {
+	t.Helper()
+	var sent atomic.Int64
+	var wg sync.WaitGroup
+	began := time.Now()
+	for _, l := range lines {
+		wg.Go(func() {
+			for time.Since(began) < window {
+				if status, body, _, err := l.try(r); err != nil || status != http.StatusOK {
+					t.Errorf("invoke: %d %s %v", status, body, err)
+					return
+				}
+				sent.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(began)
+	if t.Failed() {
+		t.FailNow()
+	}
+	return took / time.Duration(sent.Load())
 }
 
 // startEcho runs this test binary again as the echo server and returns its URL.
