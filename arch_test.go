@@ -38,6 +38,7 @@ var imports = map[string]struct {
 	"objects/...":         {may: []string{".", "internal/fsx", "internal/peer", "objects/..."}},
 	"signing/...":         {may: []string{"."}, mustNot: []string{"net/http", "database/sql"}},
 	"networks/...":        {may: []string{".", "internal/peer"}, mustNot: []string{"database/sql"}},
+	"certificates":        {may: []string{"internal/fsx"}, mustNot: []string{"database/sql", "net/http"}},
 	"logs/...":            {may: []string{".", "internal/fsx", "logs/..."}},
 	"queues":              {may: []string{".", "internal/peer"}, mustNot: []string{"database/sql"}},
 	"directories":         {may: []string{"."}, mustNot: []string{"net/http", "database/sql"}},

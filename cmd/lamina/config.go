@@ -25,6 +25,10 @@ import (
 // twin; the flag wins.
 type settings struct {
 	Listen          string        `env:"LAMINA_LISTEN" default:"127.0.0.1:4566" help:"Address to serve on."`
+	TLS             bool          `env:"LAMINA_TLS" name:"tls" help:"Serve HTTPS, with the certificate given, or one of an authority that the first start makes and lamina env has clients trust."`
+	TLSCertificate  string        `env:"LAMINA_TLS_CERTIFICATE" name:"tls-certificate" type:"path" placeholder:"FILE" help:"Certificate to serve HTTPS with, PEM, those in between it and its root after it. Read anew when it changes."`
+	TLSKey          string        `env:"LAMINA_TLS_KEY" name:"tls-key" type:"path" placeholder:"FILE" help:"Its key, PEM."`
+	TLSName         []string      `env:"LAMINA_TLS_NAMES" name:"tls-name" placeholder:"HOST" help:"Host name or address that clients use, besides localhost and that of --listen, for a certificate of Lamina's own. Repeatable."`
 	Data            string        `env:"LAMINA_DATA" default:"${data}" type:"path" help:"Directory that holds everything."`
 	Region          string        `env:"LAMINA_REGION" default:"us-east-1" help:"Region that lamina env prints. The server itself serves every region."`
 	Database        string        `env:"LAMINA_DATABASE" help:"PostgreSQL URL; SQLite in the data directory when absent."`
@@ -63,6 +67,9 @@ var twelveDigits = regexp.MustCompile(`^\d{12}$`)
 func (s *settings) Validate() error {
 	if !twelveDigits.MatchString(s.Account) {
 		return fmt.Errorf("--account %q: want 12 digits", s.Account)
+	}
+	if (s.TLSCertificate == "") != (s.TLSKey == "") {
+		return fmt.Errorf("--tls-certificate and --tls-key: give both or neither")
 	}
 	if (s.AccessKeyID == "") != (s.SecretAccessKey == "") {
 		return fmt.Errorf("--access-key-id and --secret-access-key: give both or neither")
@@ -140,7 +147,9 @@ func (s *settings) file(name string) string { return filepath.Join(s.Data, name)
 
 const (
 	keyFile      = "root-key.json"
-	endpointFile = "endpoint" // URL of the server that last used the directory
+	endpointFile = "endpoint"       // URL of the server that last used the directory
+	localFile    = "local-endpoint" // its URL for programs on this host that have the root key
+	tlsDir       = "tls"            // of the server's own authority
 )
 
 type configVerb struct {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"syscall"
@@ -39,9 +38,9 @@ type serveVerb struct {
 
 // Run serves until the process is told to stop.
 func (v *serveVerb) Run(ctx context.Context, s streams) error {
-	return serve(ctx, &v.settings, s, func(endpoint string) {
+	return serve(ctx, &v.settings, s, func(at doors) {
 		fmt.Fprintf(s.notes, "lamina: serving on %s, data in %s\nlamina: point clients at it with: eval \"$(lamina env --data %s)\"\n",
-			endpoint, v.Data, shellQuote(v.Data))
+			at.endpoint, v.Data, shellQuote(v.Data))
 	})
 }
 
@@ -53,9 +52,9 @@ const (
 )
 
 // serve opens everything, starts it in order, and stops it in reverse order when
-// ctx ends. It is the one place that knows every package. Ready is called with
-// the server's URL when requests can be answered.
-func serve(ctx context.Context, c *settings, s streams, ready func(endpoint string)) (err error) {
+// ctx ends. It is the one place that knows every package. Ready is called when
+// requests can be answered.
+func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (err error) {
 	limits, err := c.limits()
 	if err != nil {
 		return err
@@ -70,12 +69,11 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
 
-	listener, err := net.Listen("tcp", c.Listen)
+	at, err := c.open()
 	if err != nil {
-		return hint(fmt.Errorf("listen: %w", err), "choose another address with --listen; port 0 takes a free one")
+		return err
 	}
-	defer listener.Close() // again after Serve closed it: harmless
-	endpoint := endpointURL(listener.Addr().String())
+	defer at.close()
 
 	db, err := store.Open(ctx, store.Options{Path: c.file("lamina.db"), URL: c.Database, Log: log})
 	if err != nil {
@@ -138,7 +136,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 	if err != nil {
 		return err
 	}
-	api := ownEndpoint(listener.Addr())
+	api := ownEndpoint(at.local.Addr())
 	pool, err := sandbox.NewPool(sandbox.Options{Log: log, Parked: c.Parked, Network: network, Endpoint: api})
 	if err == nil {
 		inside := ""
@@ -198,12 +196,14 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 	running.start(ctx, "provisioned concurrency", plane.KeepProvisioned)
 	running.start(ctx, "events", plane.RunEvents)
 	running.start(ctx, "sweeper", func(ctx context.Context) error { return sweep(ctx, db, blobs, layers, log) })
-	running.start(ctx, "listener", func(ctx context.Context) error { return front.Serve(ctx, listener, requestGrace) })
-	if err := fsx.WriteFile(c.file(endpointFile), []byte(endpoint+"\n"), 0o644); err != nil {
+	for _, l := range at.all() {
+		running.start(ctx, "listener", func(ctx context.Context) error { return front.Serve(ctx, l, requestGrace) })
+	}
+	if err := at.tell(c); err != nil {
 		return fmt.Errorf("write the endpoint: %w", err)
 	}
 	close(answering)
-	ready(endpoint)
+	ready(at)
 	return running.wait(ctx)
 }
 
