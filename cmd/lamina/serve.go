@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/audit"
 	"github.com/lamina-run/lamina/blob"
 	"github.com/lamina-run/lamina/control"
 	"github.com/lamina-run/lamina/directories"
@@ -113,6 +114,11 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 	if err != nil {
 		return err
 	}
+	audited, closeAudit, err := openAudit(c, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeAudit()) }()
 	var running stack
 	defer func() { err = errors.Join(err, running.stop()) }()
 	running.start(ctx, "logs", kept.Run) // first, and so ended after those who print
@@ -184,7 +190,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 	plane.Register(router)
 	answering := make(chan struct{})
 	front := server.New(server.Options{
-		Log: log, Verifier: identity.NewVerifier(identity.StoreKeys(db), time.Now), Links: links, Archives: archives{blobs}, Ready: answering, Plane: plane,
+		Log: log, Verifier: identity.NewVerifier(identity.StoreKeys(db), time.Now), Links: links, Archives: archives{blobs}, Ready: answering, Plane: plane, Audit: audited,
 		Services: map[string]http.Handler{
 			"lambda": router, "sts": identity.NewSTS(log), "iam": identity.NewIAM(db, log, time.Now),
 			server.LogsService:    server.NewLogs(kept, log),
@@ -205,6 +211,23 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 	close(answering)
 	ready(at)
 	return running.wait(ctx)
+}
+
+// openAudit returns what appends to the audit log, nil when there is none, and
+// what closes it.
+func openAudit(c *settings, log *slog.Logger) (func(audit.Entry), func() error, error) {
+	if c.AuditBytes == 0 {
+		return nil, func() error { return nil }, nil
+	}
+	l, err := audit.Open(audit.Options{Dir: c.file("audit"), Bytes: c.AuditBytes, Now: time.Now})
+	if err != nil {
+		return nil, nil, err
+	}
+	return func(e audit.Entry) {
+		if err := l.Append(e); err != nil {
+			log.LogAttrs(context.Background(), slog.LevelError, "request not audited", slog.String("request_id", e.RequestID), slog.Any("err", err))
+		}
+	}, l.Close, nil
 }
 
 // openObjects returns the S3 that archives are read from, nil when there is none.
