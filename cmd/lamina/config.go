@@ -44,6 +44,7 @@ type settings struct {
 	Network         string        `env:"LAMINA_NETWORK" default:"auto" enum:"auto,nat,host,none" help:"What functions can reach: nat (the world, not this host), host (whatever this host reaches, its own services included), none. auto is nat where it can be had, else none; lamina doctor tells."`
 	Parked          int           `env:"LAMINA_PARKED" default:"2" help:"Sandboxes made ahead, so that a cold start is quick."`
 	LogsBytes       int64         `env:"LAMINA_LOGS_BYTES" default:"1073741824" help:"What logs of functions may take on the disk; the oldest go first. At least 1048576."`
+	SecretKeyFile   string        `env:"LAMINA_SECRET_KEY_FILE" type:"path" placeholder:"FILE" help:"Key that seals variables of functions and secrets of access keys in the database, 32 bytes in base64; made at the first start. In the data directory when absent. Servers of one database have the same."`
 	AuditBytes      int64         `env:"LAMINA_AUDIT_BYTES" default:"134217728" help:"What the audit log in the data directory may take on the disk; the oldest entries go first. 0 keeps none, else at least 262144."`
 	Limit           []string      `env:"LAMINA_LIMITS" placeholder:"NAME=VALUE" help:"Quota of an account, such as ConcurrentExecutions=200. Repeatable. Names and defaults: ${limits}."`
 	LogLevel        slog.Level    `env:"LAMINA_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`

@@ -76,7 +76,14 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 	}
 	defer at.close()
 
-	db, err := store.Open(ctx, store.Options{Path: c.file("lamina.db"), URL: c.Database, Log: log})
+	secret, err := c.secretKey()
+	if err != nil {
+		return hint(fmt.Errorf("read the secret key: %w", err), "it has to be the one of the first start; check --secret-key-file")
+	}
+	db, err := store.Open(ctx, store.Options{Path: c.file("lamina.db"), URL: c.Database, Log: log, SecretKey: secret})
+	if errors.Is(err, store.ErrOtherKey) {
+		return hint(fmt.Errorf("open the database: %w", err), "give the key of the first start: --secret-key-file; without it, variables and access keys are lost")
+	}
 	if err != nil {
 		return hint(fmt.Errorf("open the database: %w", err), "check --database, or the disk of %s", c.Data)
 	}
@@ -285,14 +292,14 @@ func openNetworks(c *settings, root identity.Credentials) (control.Networks, err
 func newLinks(ctx context.Context, db *store.Store, life time.Duration) (*server.Links, error) {
 	var text string
 	err := db.Update(ctx, func(tx *store.Tx) (err error) {
-		text, err = tx.Setting(ctx, "link-key")
+		text, err = tx.SecretSetting(ctx, "link-key")
 		if !errors.Is(err, lamina.ErrNotFound) {
 			return err
 		}
 		var fresh [32]byte
 		_, _ = rand.Read(fresh[:]) // never fails (crypto/rand)
 		text = hex.EncodeToString(fresh[:])
-		return tx.PutSetting(ctx, "link-key", text)
+		return tx.PutSecretSetting(ctx, "link-key", text)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the link key: %w", err)
