@@ -103,14 +103,30 @@ func (s *queryService) answer(ctx context.Context, req *http.Request) (name stri
 	case !offered:
 		return "", nil, refuse(http.StatusBadRequest, "InvalidAction", "Lamina does not offer %s yet.", name)
 	}
+	record := wire.RecordOf(ctx)
+	record.Operation, record.Mutates = name, mutates(name)
+	for _, param := range telling {
+		record.Tell(param, in.get(param))
+	}
 	result, err = do(ctx, caller, in)
 	return name, result, err
+}
+
+// telling are the parameters that name what a request is about.
+var telling = []string{
+	"RoleName", "UserName", "GroupName", "PolicyArn", "PolicyName", "AccessKeyId", "RoleArn", "RoleSessionName", "InstanceProfileName", "VersionId",
+}
+
+// mutates reports whether an operation may change something, or hands out keys.
+func mutates(action string) bool {
+	return !strings.HasPrefix(action, "Get") && !strings.HasPrefix(action, "List") && !strings.HasPrefix(action, "Simulate") || action == "GetSessionToken" || action == "GetFederationToken"
 }
 
 // fail answers an error, and logs those that are nobody's business but ours.
 func (s *queryService) fail(ctx context.Context, w http.ResponseWriter, name string, err error) {
 	id := wire.RequestID(ctx)
 	if ex, ok := errors.AsType[*wire.Exception](err); ok {
+		wire.RecordOf(ctx).Code = ex.Code()
 		WriteQueryError(w, s.name, id, ex)
 		return
 	}
@@ -120,6 +136,7 @@ func (s *queryService) fail(ctx context.Context, w http.ResponseWriter, name str
 			slog.String("service", s.name), slog.String("operation", name), slog.String("request_id", id), slog.Any("err", err))
 		q = &queryError{http.StatusInternalServerError, "ServiceFailure", "Internal error; see the server's log for request " + id}
 	}
+	wire.RecordOf(ctx).Code = q.code
 	writeQueryError(w, s.name, id, q)
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -41,11 +42,14 @@ func NewLogs(store *logs.Store, log *slog.Logger) http.Handler {
 			return
 		}
 		ctx := req.Context()
+		record := wire.RecordOf(ctx)
 		if ex, ok := errors.AsType[*logs.Exception](err); ok {
+			record.Code = ex.Code
 			writeTargetError(w, ex.Status, ex.Code, ex.Message)
 			return
 		}
 		if ex, ok := errors.AsType[*wire.Exception](err); ok {
+			record.Code = ex.Code()
 			writeTargetError(w, targetStatus(ex), ex.Code(), ex.Message())
 			return
 		}
@@ -53,7 +57,8 @@ func NewLogs(store *logs.Store, log *slog.Logger) http.Handler {
 			log.LogAttrs(ctx, slog.LevelError, "operation failed", slog.String("service", LogsService),
 				slog.String("operation", req.Header.Get(targetHeader)), slog.String("request_id", wire.RequestID(ctx)), slog.Any("err", err))
 		}
-		writeTargetError(w, http.StatusInternalServerError, "ServiceUnavailableException",
+		record.Code = "ServiceUnavailableException"
+		writeTargetError(w, http.StatusInternalServerError, record.Code,
 			fmt.Sprintf("Internal error; see the server's log for request %s.", wire.RequestID(ctx)))
 	})
 }
@@ -79,7 +84,21 @@ func answerLogs(store *logs.Store, req *http.Request) ([]byte, error) {
 	if !ok || req.Method != http.MethodPost {
 		return nil, wire.UnknownOperation.Errorf("CloudWatch Logs wants POST requests with the header %s: %s<operation>.", targetHeader, logsTarget)
 	}
+	record := wire.RecordOf(ctx)
+	if record.Operation, record.Mutates = operation, logsMutates(operation); record.Mutates {
+		var about struct{ LogGroupName, LogStreamName, ResourceArn string }
+		_ = json.Unmarshal(body, &about) // what is wrong with it, the operation tells
+		record.Tell("logGroupName", about.LogGroupName)
+		record.Tell("logStreamName", about.LogStreamName)
+		record.Tell("resourceArn", about.ResourceArn)
+	}
 	return store.Answer(ctx, lamina.Scope{Account: caller.Account, Region: caller.Region}, operation, body)
+}
+
+// logsMutates reports whether an operation changes more than the lines of a stream.
+func logsMutates(operation string) bool {
+	return operation != "PutLogEvents" && slices.ContainsFunc([]string{"Create", "Put", "Delete", "Tag", "Untag", "Associate", "Disassociate"},
+		func(verb string) bool { return strings.HasPrefix(operation, verb) })
 }
 
 // speaksTarget reports whether a request is of AWS's JSON protocol.

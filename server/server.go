@@ -13,8 +13,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
+	"github.com/lamina-run/lamina/audit"
 	"github.com/lamina-run/lamina/control"
 	"github.com/lamina-run/lamina/identity"
 	"github.com/lamina-run/lamina/wire"
@@ -31,6 +33,9 @@ type Options struct {
 	Services map[string]http.Handler
 	// Plane answers at function URLs; nil serves none.
 	Plane *control.Plane
+	// Audit is told of each request that may have changed something, or was not
+	// allowed to; nil tells nobody.
+	Audit func(audit.Entry)
 	// Ready is closed when requests can be answered; /healthz tells.
 	Ready <-chan struct{}
 }
@@ -119,10 +124,46 @@ func (s *Server) operation(w http.ResponseWriter, req *http.Request) {
 		s.refuse(w, req, wire.UnknownOperation.Errorf("Lamina does not offer the service %q.", caller.Service))
 		return
 	}
-	service.ServeHTTP(w, req.WithContext(identity.WithCaller(req.Context(), caller)))
+	record := &wire.Record{}
+	ctx := wire.WithRecord(identity.WithCaller(req.Context(), caller), record)
+	told := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+	defer s.audit(req, caller, record, told, id) // also when a handler breaks the connection off
+	service.ServeHTTP(told, req.WithContext(ctx))
 	s.o.Log.LogAttrs(req.Context(), slog.LevelDebug, "request answered",
 		slog.String("request_id", id), slog.String("service", caller.Service), slog.String("account", caller.Account),
 		slog.String("method", req.Method), slog.String("path", req.URL.Path), slog.Duration("took", time.Since(began)))
+}
+
+// statusWriter remembers the status of an answer.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	if status >= http.StatusOK { // not 100 Continue and its like
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for [http.ResponseController].
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// audit tells of a request that changed something, or was not allowed to.
+func (s *Server) audit(req *http.Request, c identity.Caller, r *wire.Record, w *statusWriter, id string) {
+	denied := w.status == http.StatusForbidden || strings.HasPrefix(r.Code, "AccessDenied")
+	if s.o.Audit == nil || r.Operation == "" || !r.Mutates && !denied {
+		return
+	}
+	source, _, err := net.SplitHostPort(req.RemoteAddr)
+	if err != nil {
+		source = req.RemoteAddr
+	}
+	s.o.Audit(audit.Entry{
+		RequestID: id, Account: c.Account, Principal: c.ARN, KeyID: c.AccessKeyID, Source: source, Agent: req.UserAgent(),
+		Service: c.Service, Region: c.Region, Operation: r.Operation, Names: r.Names, Status: w.status, Code: r.Code,
+	})
 }
 
 // refuse answers an error in the dialect of the service that the request looks

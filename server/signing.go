@@ -55,6 +55,9 @@ func NewInternal(profiles SigningProfiles, log *slog.Logger) http.Handler {
 	mux := http.NewServeMux()
 	handle := func(pattern string, answer func(*http.Request) (any, error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, req *http.Request) {
+			record := wire.RecordOf(req.Context())
+			record.Operation, record.Mutates = pattern, req.Method != http.MethodGet
+			record.Tell("name", req.PathValue("name"))
 			out, err := answerRoot(req, answer)
 			if err != nil {
 				writeInternalError(w, req, log, err)

@@ -74,24 +74,31 @@ func (tx *Tx) PutAccessKey(ctx context.Context, k AccessKey) error {
 		VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (id) DO UPDATE SET secret = excluded.secret, account = excluded.account,
 			user_name = excluded.user_name, created = excluded.created`,
-		k.ID, k.Secret, k.Account, k.User, toMillis(k.Created))
+		k.ID, tx.secrets.seal(k.Secret, keyOwner(k.ID)), k.Account, k.User, toMillis(k.Created))
 	if err != nil {
 		return fmt.Errorf("put access key %s: %w", k.ID, err)
 	}
 	return nil
 }
 
-func scanAccessKey(r scanner, k *AccessKey) error {
+// keyOwner names the secret of an access key.
+func keyOwner(id string) string { return "access key " + id }
+
+func (tx *Tx) scanAccessKey(r scanner, k *AccessKey) error {
 	var created int64
 	err := r.Scan(&k.ID, &k.Secret, &k.Account, &k.User, &created)
+	if err != nil {
+		return err
+	}
 	k.Created = fromMillis(created)
+	k.Secret, err = tx.secrets.open(k.Secret, keyOwner(k.ID))
 	return err
 }
 
 // AccessKey returns an access key, or ErrNotFound.
 func (tx *Tx) AccessKey(ctx context.Context, id string) (AccessKey, error) {
 	var k AccessKey
-	err := tx.one(ctx, func(r scanner) error { return scanAccessKey(r, &k) },
+	err := tx.one(ctx, func(r scanner) error { return tx.scanAccessKey(r, &k) },
 		"SELECT id, secret, account, user_name, created FROM access_key WHERE id = $1", id)
 	if err != nil {
 		return AccessKey{}, fmt.Errorf("access key %s: %w", id, err)
@@ -104,7 +111,7 @@ func (tx *Tx) AccessKeys(ctx context.Context, account string) ([]AccessKey, erro
 	var all []AccessKey
 	err := tx.each(ctx, func(r scanner) error {
 		var k AccessKey
-		if err := scanAccessKey(r, &k); err != nil {
+		if err := tx.scanAccessKey(r, &k); err != nil {
 			return err
 		}
 		all = append(all, k)

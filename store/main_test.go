@@ -49,8 +49,11 @@ func eachDialect(t *testing.T, run func(t *testing.T, o Options)) {
 	t.Run("postgres", func(t *testing.T) { run(t, postgresOptions(t)) })
 }
 
+// testKey is for every store, as it is at work.
+var testKey = []byte("01234567890123456789012345678901")
+
 func sqliteOptions(t testing.TB) Options {
-	return Options{Path: filepath.Join(t.TempDir(), "lamina.db")}
+	return Options{Path: filepath.Join(t.TempDir(), "lamina.db"), SecretKey: testKey}
 }
 
 func postgresOptions(t testing.TB) Options {
@@ -64,7 +67,7 @@ func postgresOptions(t testing.TB) Options {
 	onServer(t, "CREATE DATABASE "+name)
 	t.Cleanup(func() { onServer(t, "DROP DATABASE "+name+" WITH (FORCE)") })
 	server.Path = "/" + name
-	return Options{URL: server.String()}
+	return Options{URL: server.String(), SecretKey: testKey}
 }
 
 func onServer(t testing.TB, statement string) {

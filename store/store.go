@@ -17,6 +17,11 @@ type Options struct {
 	Path string       // SQLite file; it and its folder are created when absent
 	URL  string       // postgres://…; wins over Path
 	Log  *slog.Logger // nil for none
+
+	// SecretKey seals the variables of functions and the secrets of access keys:
+	// [SecretKeyBytes] bytes, the same at every start. Nil leaves them plain; then
+	// a database that was sealed fails with [ErrOtherKey].
+	SecretKey []byte
 }
 
 // Store is the metadata of one server. It is safe for concurrent use.
@@ -25,6 +30,7 @@ type Store struct {
 	db      database
 	alone   bool          // no other process writes to the database
 	commits atomic.Uint64 // of Update, also those whose outcome is unknown
+	secrets *secrets
 }
 
 // database is what differs between the dialects. Both hand out sessions: a
@@ -66,6 +72,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	var err error
+	if s.secrets, err = newSecrets(o.SecretKey); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
 	if o.URL != "" {
 		s.db, err = openPostgres(ctx, o.URL)
 	} else {
@@ -75,7 +84,11 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	if err := s.migrate(ctx); err != nil {
+	err = s.migrate(ctx)
+	if err == nil {
+		err = s.adopt(ctx, o.SecretKey)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.db.close())
 	}
 	return s, nil
@@ -140,7 +153,7 @@ func (s *Store) run(ctx context.Context, m mode, fn func(*Tx) error) error {
 	broken := true
 	defer func() { s.db.release(session, m, broken) }()
 
-	tx := &Tx{session: session, db: s.db}
+	tx := &Tx{session: session, db: s.db, secrets: s.secrets}
 	if err := tx.exec(ctx, s.db.begin(m)); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}

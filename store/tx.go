@@ -17,6 +17,7 @@ import (
 type Tx struct {
 	session *session
 	db      database
+	secrets *secrets
 }
 
 // scanner is a *sql.Row or *sql.Rows.

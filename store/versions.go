@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strconv"
 
@@ -15,8 +14,8 @@ const versionColumns = `v.account, v.region, v.name, v.number, v.incarnation, v.
 	v.last_update, v.last_update_reason, v.last_update_reason_code, v.source,
 	v.signing_profile, v.signing_job, v.directory`
 
-func versionValues(v lamina.Version) ([]any, error) {
-	config, err := toJSON(v.Config)
+func (tx *Tx) versionValues(v lamina.Version) ([]any, error) {
+	config, err := tx.config(v)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +29,7 @@ func versionValues(v lamina.Version) ([]any, error) {
 	}, nil
 }
 
-func scanVersion(r scanner, v *lamina.Version) error {
+func (tx *Tx) scanVersion(r scanner, v *lamina.Version) error {
 	var modified int64
 	var config []byte
 	var digest string
@@ -47,18 +46,18 @@ func scanVersion(r scanner, v *lamina.Version) error {
 	if v.Code.Digest, err = textDigest(digest); err != nil {
 		return err
 	}
-	return json.Unmarshal(config, &v.Config)
+	return tx.setConfig(v, config)
 }
 
 func (tx *Tx) version(ctx context.Context, text string, args ...any) (v lamina.Version, err error) {
-	err = tx.one(ctx, func(r scanner) error { return scanVersion(r, &v) }, text, args...)
+	err = tx.one(ctx, func(r scanner) error { return tx.scanVersion(r, &v) }, text, args...)
 	return v, err
 }
 
 func (tx *Tx) versions(ctx context.Context, text string, args ...any) (all []lamina.Version, err error) {
 	err = tx.each(ctx, func(r scanner) error {
 		var v lamina.Version
-		if err := scanVersion(r, &v); err != nil {
+		if err := tx.scanVersion(r, &v); err != nil {
 			return err
 		}
 		all = append(all, v)
@@ -76,7 +75,7 @@ const insertVersion = `INSERT INTO function_version (account, region, name, numb
 
 // insertVersion leaves the usage to the caller.
 func (tx *Tx) insertVersion(ctx context.Context, v lamina.Version) error {
-	values, err := versionValues(v)
+	values, err := tx.versionValues(v)
 	if err != nil {
 		return err
 	}
@@ -133,7 +132,7 @@ func (tx *Tx) putFunctionVersion(ctx context.Context, v lamina.Version) error {
 	if ignoreNotFound(err) != nil {
 		return err
 	}
-	values, err := versionValues(v)
+	values, err := tx.versionValues(v)
 	if err != nil {
 		return err
 	}

@@ -243,9 +243,12 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		WriteException(w, NotImplemented.Errorf("Lamina does not offer %s yet.", rt.Name))
 		return
 	}
+	record := RecordOf(ctx)
+	record.Operation, record.Mutates = rt.Name, rt.mutates()
 	answer, err := r.serve(ctx, rt, req, params)
 	if err != nil {
 		answer.exception = r.exception(ctx, rt, err)
+		record.Code = answer.exception.Code()
 	}
 	answer.write(w)
 }
@@ -271,15 +274,24 @@ func (r *Router) serve(ctx context.Context, rt *route, req *http.Request, params
 	if err != nil {
 		return a, err
 	}
+	if record := RecordOf(ctx); record.Mutates {
+		record.tell(in)
+	}
 	if !rt.hasPayload() {
 		ctx = withDocument(ctx, body.document)
 	}
 	out, err := rt.call(ctx, in)
 	if err != nil {
+		if AccessDenied.Is(err) {
+			RecordOf(ctx).tell(in)
+		}
 		return a, err
 	}
 	return rt.encode(out)
 }
+
+// mutates says whether an operation may change something other than by running code.
+func (rt *route) mutates() bool { return rt.Method != http.MethodGet && !rt.hasPayload() }
 
 // exception is what the client sees of err. What it does not see is logged here,
 // and nowhere else.

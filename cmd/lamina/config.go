@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/audit"
 	"github.com/lamina-run/lamina/internal/peer"
 	"github.com/lamina-run/lamina/logs"
 	"github.com/lamina-run/lamina/networks"
@@ -25,6 +26,10 @@ import (
 // twin; the flag wins.
 type settings struct {
 	Listen          string        `env:"LAMINA_LISTEN" default:"127.0.0.1:4566" help:"Address to serve on."`
+	TLS             bool          `env:"LAMINA_TLS" name:"tls" help:"Serve HTTPS, with the certificate given, or one of an authority that the first start makes and lamina env has clients trust."`
+	TLSCertificate  string        `env:"LAMINA_TLS_CERTIFICATE" name:"tls-certificate" type:"path" placeholder:"FILE" help:"Certificate to serve HTTPS with, PEM, those in between it and its root after it. Read anew when it changes."`
+	TLSKey          string        `env:"LAMINA_TLS_KEY" name:"tls-key" type:"path" placeholder:"FILE" help:"Its key, PEM."`
+	TLSName         []string      `env:"LAMINA_TLS_NAMES" name:"tls-name" placeholder:"HOST" help:"Host name or address that clients use, besides localhost and that of --listen, for a certificate of Lamina's own. Repeatable."`
 	Data            string        `env:"LAMINA_DATA" default:"${data}" type:"path" help:"Directory that holds everything."`
 	Region          string        `env:"LAMINA_REGION" default:"us-east-1" help:"Region that lamina env prints. The server itself serves every region."`
 	Database        string        `env:"LAMINA_DATABASE" help:"PostgreSQL URL; SQLite in the data directory when absent."`
@@ -39,6 +44,8 @@ type settings struct {
 	Network         string        `env:"LAMINA_NETWORK" default:"auto" enum:"auto,nat,host,none" help:"What functions can reach: nat (the world, not this host), host (whatever this host reaches, its own services included), none. auto is nat where it can be had, else none; lamina doctor tells."`
 	Parked          int           `env:"LAMINA_PARKED" default:"2" help:"Sandboxes made ahead, so that a cold start is quick."`
 	LogsBytes       int64         `env:"LAMINA_LOGS_BYTES" default:"1073741824" help:"What logs of functions may take on the disk; the oldest go first. At least 1048576."`
+	SecretKeyFile   string        `env:"LAMINA_SECRET_KEY_FILE" type:"path" placeholder:"FILE" help:"Key that seals variables of functions and secrets of access keys in the database, 32 bytes in base64; made at the first start. In the data directory when absent. Servers of one database have the same."`
+	AuditBytes      int64         `env:"LAMINA_AUDIT_BYTES" default:"134217728" help:"What the audit log in the data directory may take on the disk; the oldest entries go first. 0 keeps none, else at least 262144."`
 	Limit           []string      `env:"LAMINA_LIMITS" placeholder:"NAME=VALUE" help:"Quota of an account, such as ConcurrentExecutions=200. Repeatable. Names and defaults: ${limits}."`
 	LogLevel        slog.Level    `env:"LAMINA_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
 
@@ -63,6 +70,9 @@ var twelveDigits = regexp.MustCompile(`^\d{12}$`)
 func (s *settings) Validate() error {
 	if !twelveDigits.MatchString(s.Account) {
 		return fmt.Errorf("--account %q: want 12 digits", s.Account)
+	}
+	if (s.TLSCertificate == "") != (s.TLSKey == "") {
+		return fmt.Errorf("--tls-certificate and --tls-key: give both or neither")
 	}
 	if (s.AccessKeyID == "") != (s.SecretAccessKey == "") {
 		return fmt.Errorf("--access-key-id and --secret-access-key: give both or neither")
@@ -103,6 +113,9 @@ func (s *settings) Validate() error {
 	if s.LogsBytes < logs.MinBytes {
 		return fmt.Errorf("--logs-bytes %d: want at least %d", s.LogsBytes, logs.MinBytes)
 	}
+	if s.AuditBytes != 0 && s.AuditBytes < audit.MinBytes {
+		return fmt.Errorf("--audit-bytes %d: want 0, or at least %d", s.AuditBytes, audit.MinBytes)
+	}
 	for _, l := range s.Library {
 		if name, dir, ok := strings.Cut(l, "="); !ok || name == "" || !filepath.IsAbs(dir) {
 			return fmt.Errorf("--library %q: want NAME=/ABSOLUTE/DIRECTORY", l)
@@ -140,7 +153,9 @@ func (s *settings) file(name string) string { return filepath.Join(s.Data, name)
 
 const (
 	keyFile      = "root-key.json"
-	endpointFile = "endpoint" // URL of the server that last used the directory
+	endpointFile = "endpoint"       // URL of the server that last used the directory
+	localFile    = "local-endpoint" // its URL for programs on this host that have the root key
+	tlsDir       = "tls"            // of the server's own authority
 )
 
 type configVerb struct {

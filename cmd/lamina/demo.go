@@ -31,14 +31,14 @@ func (v *demoVerb) Run(ctx context.Context, s streams) error {
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	up := make(chan string, 1) // serve sends the endpoint once
+	up := make(chan doors, 1) // one send, by serve
 	served := make(chan error, 1)
-	go func() { served <- serve(ctx, &v.settings, s, func(endpoint string) { up <- endpoint }) }()
+	go func() { served <- serve(ctx, &v.settings, s, func(at doors) { up <- at }) }()
 	select {
 	case err := <-served:
 		return err
-	case endpoint := <-up:
-		err := v.show(ctx, s, endpoint)
+	case at := <-up:
+		err := v.show(ctx, s, at)
 		if err != nil || v.Once {
 			stop(errors.New("the demonstration is over"))
 			return errors.Join(err, <-served)
@@ -48,13 +48,13 @@ func (v *demoVerb) Run(ctx context.Context, s streams) error {
 }
 
 // show does the main job through the API and narrates it.
-func (v *demoVerb) show(ctx context.Context, s streams, endpoint string) error {
+func (v *demoVerb) show(ctx context.Context, s streams, at doors) error {
 	key, err := identity.LoadCredentials(v.file(keyFile))
 	if err != nil {
 		return fmt.Errorf("read the root key: %w", err)
 	}
 	api := &apiClient{
-		endpoint: endpoint, region: v.Region, http: &http.Client{Timeout: time.Minute},
+		endpoint: endpointURL("http", at.local.Addr().String()), region: v.Region, http: &http.Client{Timeout: time.Minute},
 		key: aws.Credentials{AccessKeyID: key.AccessKeyID, SecretAccessKey: key.SecretAccessKey},
 	}
 	job, err := v.chooseJob(ctx)
@@ -62,7 +62,7 @@ func (v *demoVerb) show(ctx context.Context, s streams, endpoint string) error {
 		return err
 	}
 	say := func(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
-	say("Lamina %s is up at %s, its data in %s.\n", version, endpoint, v.Data)
+	say("Lamina %s is up at %s, its data in %s.\n", version, at.endpoint, v.Data)
 
 	var layer struct {
 		LayerVersionArn string
@@ -253,8 +253,8 @@ func pack(files []file) ([]byte, error) {
 }
 
 // endpointURL is the URL under which clients on this machine reach addr.
-func endpointURL(addr string) string {
+func endpointURL(scheme, addr string) string {
 	addr = strings.Replace(addr, "[::]", "127.0.0.1", 1)
 	addr = strings.Replace(addr, "0.0.0.0", "127.0.0.1", 1)
-	return (&url.URL{Scheme: "http", Host: addr}).String()
+	return (&url.URL{Scheme: scheme, Host: addr}).String()
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/lamina-run/lamina/identity"
@@ -20,17 +19,21 @@ func (v *envVerb) Run(s streams) error {
 	if err != nil {
 		return hint(fmt.Errorf("read the root key: %w", err), "start the server first (lamina serve --data %s), or give --data the directory it uses", v.Data)
 	}
-	endpoint, err := os.ReadFile(where.file(endpointFile))
+	endpoint, trust, err := where.told()
 	if err != nil {
-		return hint(fmt.Errorf("read the endpoint: %w", err), "start the server first: lamina serve --data %s", v.Data)
+		return err
 	}
-	for _, line := range [][2]string{
-		{"AWS_ENDPOINT_URL", strings.TrimSpace(string(endpoint))},
+	lines := [][2]string{
+		{"AWS_ENDPOINT_URL", endpoint},
 		{"AWS_ACCESS_KEY_ID", key.AccessKeyID},
 		{"AWS_SECRET_ACCESS_KEY", key.SecretAccessKey},
 		{"AWS_REGION", v.Region},
 		{"AWS_DEFAULT_REGION", v.Region},
-	} {
+	}
+	if trust != "" {
+		lines = append(lines, [2]string{"AWS_CA_BUNDLE", trust})
+	}
+	for _, line := range lines {
 		fmt.Fprintf(s.out, "export %s=%s\n", line[0], shellQuote(line[1]))
 	}
 	return nil

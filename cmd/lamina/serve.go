@@ -8,13 +8,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"syscall"
 	"time"
 
 	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/audit"
 	"github.com/lamina-run/lamina/blob"
 	"github.com/lamina-run/lamina/control"
 	"github.com/lamina-run/lamina/directories"
@@ -39,9 +39,9 @@ type serveVerb struct {
 
 // Run serves until the process is told to stop.
 func (v *serveVerb) Run(ctx context.Context, s streams) error {
-	return serve(ctx, &v.settings, s, func(endpoint string) {
+	return serve(ctx, &v.settings, s, func(at doors) {
 		fmt.Fprintf(s.notes, "lamina: serving on %s, data in %s\nlamina: point clients at it with: eval \"$(lamina env --data %s)\"\n",
-			endpoint, v.Data, shellQuote(v.Data))
+			at.endpoint, v.Data, shellQuote(v.Data))
 	})
 }
 
@@ -53,9 +53,9 @@ const (
 )
 
 // serve opens everything, starts it in order, and stops it in reverse order when
-// ctx ends. It is the one place that knows every package. Ready is called with
-// the server's URL when requests can be answered.
-func serve(ctx context.Context, c *settings, s streams, ready func(endpoint string)) (err error) {
+// ctx ends. It is the one place that knows every package. Ready is called when
+// requests can be answered.
+func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (err error) {
 	limits, err := c.limits()
 	if err != nil {
 		return err
@@ -70,14 +70,20 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
 
-	listener, err := net.Listen("tcp", c.Listen)
+	at, err := c.open()
 	if err != nil {
-		return hint(fmt.Errorf("listen: %w", err), "choose another address with --listen; port 0 takes a free one")
+		return err
 	}
-	defer listener.Close() // again after Serve closed it: harmless
-	endpoint := endpointURL(listener.Addr().String())
+	defer at.close()
 
-	db, err := store.Open(ctx, store.Options{Path: c.file("lamina.db"), URL: c.Database, Log: log})
+	secret, err := c.secretKey()
+	if err != nil {
+		return hint(fmt.Errorf("read the secret key: %w", err), "it has to be the one of the first start; check --secret-key-file")
+	}
+	db, err := store.Open(ctx, store.Options{Path: c.file("lamina.db"), URL: c.Database, Log: log, SecretKey: secret})
+	if errors.Is(err, store.ErrOtherKey) {
+		return hint(fmt.Errorf("open the database: %w", err), "give the key of the first start: --secret-key-file; without it, variables and access keys are lost")
+	}
 	if err != nil {
 		return hint(fmt.Errorf("open the database: %w", err), "check --database, or the disk of %s", c.Data)
 	}
@@ -115,6 +121,11 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 	if err != nil {
 		return err
 	}
+	audited, closeAudit, err := openAudit(c, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeAudit()) }()
 	var running stack
 	defer func() { err = errors.Join(err, running.stop()) }()
 	running.start(ctx, "logs", kept.Run) // first, and so ended after those who print
@@ -138,7 +149,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 	if err != nil {
 		return err
 	}
-	api := ownEndpoint(listener.Addr())
+	api := ownEndpoint(at.local.Addr())
 	pool, err := sandbox.NewPool(sandbox.Options{Log: log, Parked: c.Parked, Network: network, Endpoint: api})
 	if err == nil {
 		inside := ""
@@ -186,7 +197,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 	plane.Register(router)
 	answering := make(chan struct{})
 	front := server.New(server.Options{
-		Log: log, Verifier: identity.NewVerifier(identity.StoreKeys(db), time.Now), Links: links, Archives: archives{blobs}, Ready: answering, Plane: plane,
+		Log: log, Verifier: identity.NewVerifier(identity.StoreKeys(db), time.Now), Links: links, Archives: archives{blobs}, Ready: answering, Plane: plane, Audit: audited,
 		Services: map[string]http.Handler{
 			"lambda": router, "sts": identity.NewSTS(log), "iam": identity.NewIAM(db, log, time.Now),
 			server.LogsService:    server.NewLogs(kept, log),
@@ -198,13 +209,32 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 	running.start(ctx, "provisioned concurrency", plane.KeepProvisioned)
 	running.start(ctx, "events", plane.RunEvents)
 	running.start(ctx, "sweeper", func(ctx context.Context) error { return sweep(ctx, db, blobs, layers, log) })
-	running.start(ctx, "listener", func(ctx context.Context) error { return front.Serve(ctx, listener, requestGrace) })
-	if err := fsx.WriteFile(c.file(endpointFile), []byte(endpoint+"\n"), 0o644); err != nil {
+	for _, l := range at.all() {
+		running.start(ctx, "listener", func(ctx context.Context) error { return front.Serve(ctx, l, requestGrace) })
+	}
+	if err := at.tell(c); err != nil {
 		return fmt.Errorf("write the endpoint: %w", err)
 	}
 	close(answering)
-	ready(endpoint)
+	ready(at)
 	return running.wait(ctx)
+}
+
+// openAudit returns what appends to the audit log, nil when there is none, and
+// what closes it.
+func openAudit(c *settings, log *slog.Logger) (func(audit.Entry), func() error, error) {
+	if c.AuditBytes == 0 {
+		return nil, func() error { return nil }, nil
+	}
+	l, err := audit.Open(audit.Options{Dir: c.file("audit"), Bytes: c.AuditBytes, Now: time.Now})
+	if err != nil {
+		return nil, nil, err
+	}
+	return func(e audit.Entry) {
+		if err := l.Append(e); err != nil {
+			log.LogAttrs(context.Background(), slog.LevelError, "request not audited", slog.String("request_id", e.RequestID), slog.Any("err", err))
+		}
+	}, l.Close, nil
 }
 
 // openObjects returns the S3 that archives are read from, nil when there is none.
@@ -262,14 +292,14 @@ func openNetworks(c *settings, root identity.Credentials) (control.Networks, err
 func newLinks(ctx context.Context, db *store.Store, life time.Duration) (*server.Links, error) {
 	var text string
 	err := db.Update(ctx, func(tx *store.Tx) (err error) {
-		text, err = tx.Setting(ctx, "link-key")
+		text, err = tx.SecretSetting(ctx, "link-key")
 		if !errors.Is(err, lamina.ErrNotFound) {
 			return err
 		}
 		var fresh [32]byte
 		_, _ = rand.Read(fresh[:]) // never fails (crypto/rand)
 		text = hex.EncodeToString(fresh[:])
-		return tx.PutSetting(ctx, "link-key", text)
+		return tx.PutSecretSetting(ctx, "link-key", text)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the link key: %w", err)

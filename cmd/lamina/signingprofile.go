@@ -41,7 +41,7 @@ func (r *runningServer) client() (*apiClient, error) {
 	if err != nil {
 		return nil, hint(fmt.Errorf("read the root key: %w", err), "start the server first (lamina serve --data %s), or give --data the directory it uses", r.Data)
 	}
-	endpoint, err := os.ReadFile(where.file(endpointFile))
+	endpoint, err := os.ReadFile(where.file(localFile))
 	if err != nil {
 		return nil, hint(fmt.Errorf("read the endpoint: %w", err), "start the server first: lamina serve --data %s", r.Data)
 	}

@@ -3,6 +3,8 @@ package testkit
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -27,6 +29,7 @@ type Options struct {
 	Region string   // empty is eu-central-1
 	Args   []string // more arguments of lamina serve
 	Env    []string // more of its environment, KEY=value
+	TLS    bool     // with a certificate of its own
 }
 
 // Server is a running lamina serve, and the way to its clients.
@@ -68,6 +71,10 @@ func Start(t testing.TB, o Options) *Server {
 		t: t, o: o, listen: FreeAddress(t), output: &tail{},
 	}
 	s.URL = "http://" + s.listen
+	if o.TLS {
+		s.URL = "https://" + s.listen
+		s.o.Args = append([]string{"--tls"}, o.Args...)
+	}
 	t.Cleanup(func() {
 		if s.running() {
 			s.Stop()
@@ -118,12 +125,16 @@ func (s *Server) Output() string { return s.output.String() }
 // Config returns the configuration of an SDK client that talks to the server and
 // repeats nothing, so that a test sees every failure.
 func (s *Server) Config() aws.Config {
-	return aws.Config{
+	c := aws.Config{
 		Region:           s.Region,
 		BaseEndpoint:     aws.String(s.URL),
 		Credentials:      credentials.NewStaticCredentialsProvider(s.AccessKeyID, s.SecretAccessKey, ""),
 		RetryMaxAttempts: 1,
 	}
+	if s.o.TLS {
+		c.HTTPClient = s.client()
+	}
+	return c
 }
 
 // Lambda returns a client of the server.
@@ -143,8 +154,28 @@ func (s *Server) Env() []string {
 		"AWS_ENDPOINT_URL="+s.URL, "AWS_REGION="+s.Region, "AWS_DEFAULT_REGION="+s.Region,
 		"AWS_ACCESS_KEY_ID="+s.AccessKeyID, "AWS_SECRET_ACCESS_KEY="+s.SecretAccessKey,
 		"AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null", "AWS_EC2_METADATA_DISABLED=true",
-		"AWS_PAGER=", "NO_PROXY=127.0.0.1,localhost", "CHECKPOINT_DISABLE=1",
+		"AWS_CA_BUNDLE="+s.authority(), "AWS_PAGER=", "NO_PROXY=127.0.0.1,localhost", "CHECKPOINT_DISABLE=1",
 	)
+}
+
+// authority is the file of whom clients have to trust, or empty.
+func (s *Server) authority() string {
+	if !s.o.TLS {
+		return ""
+	}
+	return filepath.Join(s.Data, "tls", "ca.pem")
+}
+
+// client trusts the server's authority.
+func (s *Server) client() *http.Client {
+	if !s.o.TLS {
+		return http.DefaultClient
+	}
+	roots := x509.NewCertPool()
+	if text, err := os.ReadFile(s.authority()); err == nil { // else nobody is trusted yet
+		roots.AppendCertsFromPEM(text)
+	}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
 }
 
 func (s *Server) running() bool {
@@ -187,7 +218,7 @@ func (s *Server) healthy() error {
 	deadline := time.After(startWithin)
 	var last error
 	for {
-		if last = Healthy(s.URL); last == nil {
+		if last = healthy(s.client(), s.URL); last == nil {
 			return nil
 		}
 		select {
@@ -201,14 +232,16 @@ func (s *Server) healthy() error {
 }
 
 // Healthy asks a server once whether it can answer requests.
-func Healthy(url string) error {
+func Healthy(url string) error { return healthy(http.DefaultClient, url) }
+
+func healthy(client *http.Client, url string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/healthz", nil)
 	if err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return err
 	}
