@@ -1,0 +1,206 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/identity/policy"
+	"github.com/lamina-run/lamina/store"
+	"github.com/lamina-run/lamina/wire"
+)
+
+// Need is one permission that a request takes.
+type Need struct {
+	Action   string // lambda:GetFunction
+	Resource string // its ARN, or * for actions that are on none in particular
+	Account  string // that owns it
+	Policy   string // ARN of the function or layer version whose policy has a say; empty for none
+	Context  policy.Context
+}
+
+// Set gives a condition key its values.
+func (n *Need) Set(key string, values ...string) {
+	if n.Context == nil {
+		n.Context = policy.Context{}
+	}
+	n.Context.Set(key, values...)
+}
+
+// Authority decides what callers may do, by the policies that are stored.
+type Authority struct {
+	principals *Principals
+	store      *store.Store
+	log        *slog.Logger
+	now        func() time.Time
+}
+
+// NewAuthority returns the authority over a database.
+func NewAuthority(st *store.Store, principals *Principals, log *slog.Logger, now func() time.Time) *Authority {
+	return &Authority{principals: principals, store: st, log: log, now: now}
+}
+
+// Permit answers AWS's AccessDeniedException when the caller may not do it.
+func (a *Authority) Permit(ctx context.Context, c Caller, n Need) error {
+	d, err := a.Decide(ctx, c, n)
+	if err != nil {
+		return err
+	}
+	if !d.Allowed {
+		return wire.AccessDenied.New(d.Message())
+	}
+	return nil
+}
+
+// Decide tells whether the caller may do it, and why not.
+func (a *Authority) Decide(ctx context.Context, c Caller, n Need) (policy.Decision, error) {
+	return a.decide(ctx, c, n, nil)
+}
+
+// Assumable tells whether the caller may do it to a role that has this trust policy.
+func (a *Authority) Assumable(ctx context.Context, c Caller, n Need, trust string) (policy.Decision, error) {
+	document, err := policy.Parse(trust, policy.Rules{Kind: policy.Trust})
+	if err != nil {
+		return policy.Decision{}, fmt.Errorf("read the trust policy of %s: %w", n.Resource, err)
+	}
+	return a.decide(ctx, c, n, document)
+}
+
+func (a *Authority) decide(ctx context.Context, c Caller, n Need, resource *policy.Document) (policy.Decision, error) {
+	rights, err := a.principals.Rights(ctx, c)
+	if missing(err) {
+		return policy.Decision{}, wire.UnrecognizedClient.New("The security token included in the request is invalid.")
+	}
+	if err != nil {
+		return policy.Decision{}, fmt.Errorf("decide on %s: %w", n.Action, err)
+	}
+	have, err := rights.compiled()
+	if err != nil {
+		// Half of somebody's policies could allow what the other half denies.
+		a.log.LogAttrs(ctx, slog.LevelError, "policy not understood", slog.String("principal", c.ARN), slog.Any("err", err))
+		have = nothing
+	}
+	r := policy.Request{
+		Principal: principalOf(c, rights), Action: n.Action, Resource: n.Resource, ResourceAccount: n.Account, Time: a.now(), Context: contextOf(c, n),
+	}
+	p := *have
+	p.Resource = resource
+	d := policy.Evaluate(&r, &p)
+	if d.Allowed || d.Explicit || n.Policy == "" {
+		return d, nil
+	}
+	// Policies of functions and layers only ever allow, so they are read when that
+	// is still open.
+	err = a.store.View(ctx, func(tx *store.Tx) error {
+		stored, err := tx.Policy(ctx, n.Policy)
+		if err == nil {
+			p.Resource = policy.FromPolicy(stored)
+		}
+		return err
+	})
+	if err != nil && !missing(err) {
+		return policy.Decision{}, fmt.Errorf("decide on %s: %w", n.Action, err)
+	}
+	if p.Resource == nil {
+		return d, nil
+	}
+	return policy.Evaluate(&r, &p), nil
+}
+
+// Stranger tells whether someone who signed nothing may do it.
+func (a *Authority) Stranger(ctx context.Context, n Need) (allowed bool, err error) {
+	var stored lamina.Policy
+	err = a.store.View(ctx, func(tx *store.Tx) (err error) {
+		stored, err = tx.Policy(ctx, n.Policy)
+		return err
+	})
+	if missing(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("decide on %s: %w", n.Action, err)
+	}
+	r := policy.Request{Action: n.Action, Resource: n.Resource, ResourceAccount: n.Account, Time: a.now(), Context: n.Context}
+	return policy.Evaluate(&r, &policy.Policies{Resource: policy.FromPolicy(stored)}).Allowed, nil
+}
+
+// nothing is the policies of who may do nothing.
+var nothing = &policy.Policies{Session: []*policy.Document{policy.FromPolicy(lamina.Policy{})}}
+
+// compiledRights are a principal's documents, once they were needed.
+type compiledRights struct {
+	once     sync.Once
+	policies policy.Policies
+	err      error
+}
+
+// compiled returns the documents without those of resources. They are shared.
+func (r *Rights) compiled() (*policy.Policies, error) {
+	r.lazy.once.Do(func() {
+		read := func(d Document) *policy.Document {
+			got, err := policy.Parse(d.Text, policy.Rules{Kind: policy.Identity})
+			r.lazy.err = errors.Join(r.lazy.err, err)
+			return got
+		}
+		p := &r.lazy.policies
+		for _, d := range r.Policies {
+			p.Identity = append(p.Identity, read(d))
+		}
+		for _, d := range r.Session {
+			p.Session = append(p.Session, read(d))
+		}
+		if r.Boundary != nil {
+			p.Boundary = read(*r.Boundary)
+		}
+	})
+	return &r.lazy.policies, r.lazy.err
+}
+
+// principalOf is the caller as policies see it.
+func principalOf(c Caller, r *Rights) policy.Principal {
+	p := policy.Principal{Account: c.Account, ARN: c.ARN, UserID: c.UserID, Tags: r.Tags, OrgID: r.OrganizationID}
+	if r.OrganizationPath != "" {
+		p.OrgPaths = []string{r.OrganizationPath}
+	}
+	switch c.Kind {
+	case KindUser:
+		p.Kind, p.UserName = policy.User, c.Name
+	case KindAssumedRole:
+		p.Kind, p.Issuer = policy.RoleSession, c.Session.RoleARN
+	default:
+		p.Kind = policy.Root
+	}
+	return p
+}
+
+// contextOf adds the condition keys of every request.
+func contextOf(c Caller, n Need) policy.Context {
+	all := make(policy.Context, len(n.Context)+8)
+	for key, values := range n.Context {
+		all[key] = values
+	}
+	all.Set("aws:SecureTransport", fmt.Sprint(c.Secure))
+	all.Set("aws:ViaAWSService", "false")
+	all.Set("aws:RequestedRegion", c.Region)
+	if c.Source != "" {
+		all.Set("aws:SourceIp", c.Source)
+	}
+	if c.Agent != "" {
+		all.Set("aws:UserAgent", c.Agent)
+	}
+	if n.Account != "" {
+		all.Set("aws:ResourceAccount", n.Account)
+	}
+	if s := c.Session; s != nil {
+		all.Set("aws:TokenIssueTime", s.Issued.UTC().Format(time.RFC3339))
+		all.Set("aws:MultiFactorAuthPresent", "false")
+		if s.SourceIdentity != "" {
+			all.Set("aws:SourceIdentity", s.SourceIdentity)
+		}
+	}
+	return all
+}
