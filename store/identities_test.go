@@ -311,7 +311,9 @@ func TestPolicyVersionsAtOnce(t *testing.T) {
 				return err
 			})
 		})
-		versions := get(t, s, func(tx *Tx) ([]PolicyDocumentVersion, error) { return tx.PolicyDocumentVersions(ctx, identityAccount, "p") })
+		versions := get(t, s, func(tx *Tx) ([]PolicyDocumentVersion, error) {
+			return tx.PolicyDocumentVersions(ctx, identityAccount, "p")
+		})
 		if len(versions) != 7 || versions[0].Number != 7 {
 			t.Errorf("versions = %v; want 7 down to 1", versions)
 		}
@@ -395,4 +397,3 @@ func TestRolesBecomeIdentities(t *testing.T) {
 		})
 	})
 }
-

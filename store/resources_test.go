@@ -231,16 +231,16 @@ func TestSentinels(t *testing.T) {
 			"InsertFunctionVersion": func(tx *Tx) error {
 				return tx.InsertFunctionVersion(ctx, orphan.Freeze(1, nil, "r", now))
 			},
-			"Alias":            func(tx *Tx) error { _, err := tx.Alias(ctx, id, "absent"); return err },
-			"InsertAlias":      func(tx *Tx) error { return tx.InsertAlias(ctx, lamina.Alias{Function: absent, Name: "a"}) },
-			"PutAlias":         func(tx *Tx) error { return tx.PutAlias(ctx, lamina.Alias{Function: absent, Name: "a"}) },
-			"Policy":           func(tx *Tx) error { _, err := tx.Policy(ctx, "absent"); return err },
-			"Account":          func(tx *Tx) error { _, err := tx.Account(ctx, "absent"); return err },
-			"AccessKey":        func(tx *Tx) error { _, err := tx.AccessKey(ctx, "absent"); return err },
-			"PutAccessKey":     func(tx *Tx) error { return tx.PutAccessKey(ctx, AccessKey{ID: "k", Account: "absent"}) },
-			"Identity":         func(tx *Tx) error { _, err := tx.Identity(ctx, nobody); return err },
-			"LockIdentity":     func(tx *Tx) error { _, err := tx.LockIdentity(ctx, nobody); return err },
-			"RenameIdentity":   func(tx *Tx) error { return tx.RenameIdentity(ctx, nobody, "another") },
+			"Alias":          func(tx *Tx) error { _, err := tx.Alias(ctx, id, "absent"); return err },
+			"InsertAlias":    func(tx *Tx) error { return tx.InsertAlias(ctx, lamina.Alias{Function: absent, Name: "a"}) },
+			"PutAlias":       func(tx *Tx) error { return tx.PutAlias(ctx, lamina.Alias{Function: absent, Name: "a"}) },
+			"Policy":         func(tx *Tx) error { _, err := tx.Policy(ctx, "absent"); return err },
+			"Account":        func(tx *Tx) error { _, err := tx.Account(ctx, "absent"); return err },
+			"AccessKey":      func(tx *Tx) error { _, err := tx.AccessKey(ctx, "absent"); return err },
+			"PutAccessKey":   func(tx *Tx) error { return tx.PutAccessKey(ctx, AccessKey{ID: "k", Account: "absent"}) },
+			"Identity":       func(tx *Tx) error { _, err := tx.Identity(ctx, nobody); return err },
+			"LockIdentity":   func(tx *Tx) error { _, err := tx.LockIdentity(ctx, nobody); return err },
+			"RenameIdentity": func(tx *Tx) error { return tx.RenameIdentity(ctx, nobody, "another") },
 			"InsertIdentity": func(tx *Tx) error {
 				return tx.InsertIdentity(ctx, Identity{IdentityRef: IdentityRef{"absent", KindRole, "r"}, ID: "AROA2"})
 			},
@@ -255,8 +255,8 @@ func TestSentinels(t *testing.T) {
 			"SetAccountOrganization": func(tx *Tx) error { return tx.SetAccountOrganization(ctx, account.ID, "o-absent", now) },
 			"Organization":           func(tx *Tx) error { _, err := tx.Organization(ctx, "o-absent"); return err },
 			"LockPolicyDocument":     func(tx *Tx) error { _, err := tx.LockPolicyDocument(ctx, account.ID, "absent"); return err },
-			"PolicyDocument":   func(tx *Tx) error { _, err := tx.PolicyDocument(ctx, account.ID, "absent"); return err },
-			"Setting":          func(tx *Tx) error { _, err := tx.Setting(ctx, "absent"); return err },
+			"PolicyDocument":         func(tx *Tx) error { _, err := tx.PolicyDocument(ctx, account.ID, "absent"); return err },
+			"Setting":                func(tx *Tx) error { _, err := tx.Setting(ctx, "absent"); return err },
 		} {
 			if err := s.Update(ctx, call); !errors.Is(err, lamina.ErrNotFound) {
 				t.Errorf("%s of something absent = %v; want ErrNotFound", name, err)

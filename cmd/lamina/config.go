@@ -140,7 +140,8 @@ func (s *settings) file(name string) string { return filepath.Join(s.Data, name)
 
 const (
 	keyFile      = "root-key.json"
-	endpointFile = "endpoint" // URL of the server that last used the directory
+	databaseFile = "lamina.db" // without --database
+	endpointFile = "endpoint"  // URL of the server that last used the directory
 )
 
 type configVerb struct {

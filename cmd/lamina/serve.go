@@ -77,7 +77,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 	defer listener.Close() // again after Serve closed it: harmless
 	endpoint := endpointURL(listener.Addr().String())
 
-	db, err := store.Open(ctx, store.Options{Path: c.file("lamina.db"), URL: c.Database, Log: log})
+	db, err := store.Open(ctx, store.Options{Path: c.file(databaseFile), URL: c.Database, Log: log})
 	if err != nil {
 		return hint(fmt.Errorf("open the database: %w", err), "check --database, or the disk of %s", c.Data)
 	}
@@ -184,16 +184,26 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 	})
 	router := wire.NewRouter(wire.Options{Log: log, MaxZip: limits.ZippedUpload, MaxBody: wire.BodyFor(limits.ZippedUpload), MaxPayload: limits.RequestPayload, Stage: stage})
 	plane.Register(router)
+	sessions, err := newSessions(ctx, db)
+	if err != nil {
+		return err
+	}
+	who := identity.Options{
+		Store: db, Log: log, Now: time.Now, Keys: identity.StoreKeys(db), Principals: identity.NewPrincipals(db, time.Now), Sessions: sessions,
+	}
+	verifier := identity.NewVerifier(who.Keys, time.Now).AcceptSessions(sessions, who.Principals)
 	answering := make(chan struct{})
 	front := server.New(server.Options{
-		Log: log, Verifier: identity.NewVerifier(identity.StoreKeys(db), time.Now), Links: links, Archives: archives{blobs}, Ready: answering, Plane: plane,
+		Log: log, Verifier: verifier, Links: links, Archives: archives{blobs}, Ready: answering, Plane: plane,
 		Services: map[string]http.Handler{
-			"lambda": router, "sts": identity.NewSTS(log), "iam": identity.NewIAM(db, log, time.Now),
-			server.LogsService:    server.NewLogs(kept, log),
-			server.SigningService: server.NewInternal(plane, log),
+			"lambda": router, "sts": identity.NewSTS(who), "iam": identity.NewIAM(who),
+			identity.OrganizationsService: identity.NewOrganizations(who),
+			server.LogsService:            server.NewLogs(kept, log),
+			server.SigningService:         server.NewInternal(server.Internal{Profiles: plane, Accounts: &identity.Accounts{Options: who}, Operator: root.AccountID, Log: log}),
 		},
 	})
 
+	running.start(ctx, "key uses", func(ctx context.Context) error { return verifier.Run(ctx, db) })
 	running.start(ctx, "preparation", plane.Run)
 	running.start(ctx, "provisioned concurrency", plane.KeepProvisioned)
 	running.start(ctx, "events", plane.RunEvents)
@@ -260,25 +270,45 @@ func openNetworks(c *settings, root identity.Credentials) (control.Networks, err
 // newLinks makes the signer of download links, with the key that this
 // installation drew at its first start.
 func newLinks(ctx context.Context, db *store.Store, life time.Duration) (*server.Links, error) {
+	key, err := settingKey(ctx, db, "link-key")
+	if err != nil {
+		return nil, err
+	}
+	return &server.Links{Key: key, Life: life, Now: time.Now}, nil
+}
+
+// newSessions makes what issues temporary credentials, with the key that this
+// installation drew at its first start. All servers of one database share it.
+func newSessions(ctx context.Context, db *store.Store) (*identity.Sessions, error) {
+	key, err := settingKey(ctx, db, "session-key")
+	if err != nil {
+		return nil, err
+	}
+	return identity.NewSessions(key)
+}
+
+// settingKey returns the 32 random bytes that a setting keeps, drawn when first
+// asked for.
+func settingKey(ctx context.Context, db *store.Store, name string) ([]byte, error) {
 	var text string
 	err := db.Update(ctx, func(tx *store.Tx) (err error) {
-		text, err = tx.Setting(ctx, "link-key")
+		text, err = tx.Setting(ctx, name)
 		if !errors.Is(err, lamina.ErrNotFound) {
 			return err
 		}
 		var fresh [32]byte
 		_, _ = rand.Read(fresh[:]) // never fails (crypto/rand)
 		text = hex.EncodeToString(fresh[:])
-		return tx.PutSetting(ctx, "link-key", text)
+		return tx.PutSetting(ctx, name, text)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read the link key: %w", err)
+		return nil, fmt.Errorf("read the %s: %w", name, err)
 	}
 	key, err := hex.DecodeString(text)
 	if err != nil {
-		return nil, fmt.Errorf("read the link key: %w", err)
+		return nil, fmt.Errorf("read the %s: %w", name, err)
 	}
-	return &server.Links{Key: key, Life: life, Now: time.Now}, nil
+	return key, nil
 }
 
 // archives serves the bytes of download links.
