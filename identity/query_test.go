@@ -445,15 +445,15 @@ func TestInvalidRoles(t *testing.T) {
 		in   url.Values
 		want string
 	}{
-		"no name":                {url.Values{"AssumeRolePolicyDocument": {trust}}, "Value null at &#39;roleName&#39; failed to satisfy constraint: Member must not be null"},
-		"bad name":               {url.Values{"RoleName": {"a b"}, "AssumeRolePolicyDocument": {trust}}, "The specified value for roleName is invalid."},
-		"long name":              {url.Values{"RoleName": {strings.Repeat("a", 65)}, "AssumeRolePolicyDocument": {trust}}, "Member must have length less than or equal to 64"},
-		"no JSON":                {url.Values{"RoleName": {"r"}, "AssumeRolePolicyDocument": {"{"}}, "<Code>MalformedPolicyDocument</Code>"},
-		"no principal":           {url.Values{"RoleName": {"r"}, "AssumeRolePolicyDocument": {`{"Statement":[{"Effect":"Allow","Action":"x"}]}`}}, "Missing required field Principal"},
-		"a resource":             {url.Values{"RoleName": {"r"}, "AssumeRolePolicyDocument": {`{"Statement":[{"Effect":"Allow","Action":"x","Principal":"*","Resource":"*"}]}`}}, "Has prohibited field Resource"},
-		"path without slashes":   {url.Values{"RoleName": {"r"}, "Path": {"x"}, "AssumeRolePolicyDocument": {trust}}, "The specified value for path is invalid."},
-		"too long a session":     {url.Values{"RoleName": {"r"}, "MaxSessionDuration": {"43201"}, "AssumeRolePolicyDocument": {trust}}, "maxSessionDuration"},
-		"one tag twice":          {url.Values{"RoleName": {"r"}, "AssumeRolePolicyDocument": {trust}, "Tags.member.1.Key": {"a"}, "Tags.member.2.Key": {"a"}}, "Duplicate tag keys found."},
+		"no name":              {url.Values{"AssumeRolePolicyDocument": {trust}}, "Value null at &#39;roleName&#39; failed to satisfy constraint: Member must not be null"},
+		"bad name":             {url.Values{"RoleName": {"a b"}, "AssumeRolePolicyDocument": {trust}}, "The specified value for roleName is invalid."},
+		"long name":            {url.Values{"RoleName": {strings.Repeat("a", 65)}, "AssumeRolePolicyDocument": {trust}}, "Member must have length less than or equal to 64"},
+		"no JSON":              {url.Values{"RoleName": {"r"}, "AssumeRolePolicyDocument": {"{"}}, "<Code>MalformedPolicyDocument</Code>"},
+		"no principal":         {url.Values{"RoleName": {"r"}, "AssumeRolePolicyDocument": {`{"Statement":[{"Effect":"Allow","Action":"x"}]}`}}, "Missing required field Principal"},
+		"a resource":           {url.Values{"RoleName": {"r"}, "AssumeRolePolicyDocument": {`{"Statement":[{"Effect":"Allow","Action":"x","Principal":"*","Resource":"*"}]}`}}, "Has prohibited field Resource"},
+		"path without slashes": {url.Values{"RoleName": {"r"}, "Path": {"x"}, "AssumeRolePolicyDocument": {trust}}, "The specified value for path is invalid."},
+		"too long a session":   {url.Values{"RoleName": {"r"}, "MaxSessionDuration": {"43201"}, "AssumeRolePolicyDocument": {trust}}, "maxSessionDuration"},
+		"one tag twice":        {url.Values{"RoleName": {"r"}, "AssumeRolePolicyDocument": {trust}, "Tags.member.1.Key": {"a"}, "Tags.member.2.Key": {"a"}}, "Duplicate tag keys found."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.in.Set("Action", "CreateRole")
