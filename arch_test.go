@@ -50,7 +50,7 @@ var imports = map[string]struct {
 	"runner/runtimeapi":   {may: []string{".", "internal/fsx"}, mustNot: []string{"database/sql"}},
 	"runner/runtimes/...": {may: []string{".", "internal/fsx", "runner/runtimes/..."}, mustNot: []string{"database/sql"}},
 	"identity/...":        {may: []string{".", "store", "wire", "identity/..."}, mustNot: []string{"database/sql"}},
-	"control":             {may: []string{".", "wire", "store", "identity", "signing"}, mustNot: []string{"net/http", "database/sql", "os/exec"}},
+	"control":             {may: []string{".", "wire", "store", "identity", "identity/policy", "signing"}, mustNot: []string{"net/http", "database/sql", "os/exec"}},
 	"server":              {may: []string{".", "audit", "control", "identity", "wire", "logs"}, mustNot: []string{"database/sql"}},
 	"console/...":         {may: []string{".", "control", "identity", "wire", "logs", "console/..."}, mustNot: []string{"database/sql"}},
 	"stack/...":           {may: []string{".", "control", "identity", "wire", "logs", "stack/..."}, mustNot: []string{"database/sql"}},

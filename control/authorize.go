@@ -121,22 +121,42 @@ var rules = map[string]rule{
 }
 
 // Authorize answers the exception of a caller who may not do what the request
-// asks for. The request is one of wire's, checked.
-func (p *Plane) Authorize(ctx context.Context, operation string, in any) error {
+// asks for. The request is one of wire's, checked. The context that it returns
+// lets the operation reach what of another account's was permitted.
+func (p *Plane) Authorize(ctx context.Context, operation string, in any) (context.Context, error) {
 	c := caller(ctx)
-	if c.Root() && !reaches(in, c.Account) {
-		return nil // what is the account's own may be done by its root; the rest of the rules costs time
+	if c.IsRoot() && !reaches(in, c.Account) {
+		return ctx, nil // what is the account's own may be done by its root; the rest of the rules costs time
 	}
-	needs, err := p.needs(ctx, operation, request{reflect.ValueOf(in).Elem()})
+	needs, err := p.needs(withForeign(ctx, anything), operation, request{reflect.ValueOf(in).Elem()})
 	if err != nil {
-		return err
+		return ctx, err
 	}
 	for _, n := range needs {
 		if err := p.permit(ctx, n); err != nil {
-			return err
+			return ctx, err
+		}
+		if n.Account != c.Account {
+			ctx = withForeign(ctx, n.Resource)
 		}
 	}
-	return nil
+	return ctx, nil
+}
+
+type foreignKey struct{}
+
+// withForeign lets what handles ctx reach a resource of another account: an ARN,
+// or anything while it is only looked at.
+func withForeign(ctx context.Context, arn string) context.Context {
+	have, _ := ctx.Value(foreignKey{}).([]string)
+	return context.WithValue(ctx, foreignKey{}, append(slices.Clip(have), arn))
+}
+
+// mayReach reports whether ctx lets its handler reach an ARN of another account,
+// or a version of it.
+func mayReach(ctx context.Context, arn string) bool {
+	have, _ := ctx.Value(foreignKey{}).([]string)
+	return slices.ContainsFunc(have, func(a string) bool { return a == anything || a == arn || strings.HasPrefix(a, arn+":") })
 }
 
 // reaches reports whether a request may be about another account's resources.
@@ -179,6 +199,20 @@ func (p *Plane) needs(ctx context.Context, operation string, in request) ([]iden
 func (p *Plane) permit(ctx context.Context, n identity.Need) error {
 	return p.authority.Permit(ctx, caller(ctx), n)
 }
+
+// ownAccount is the authority where there is no other: everybody has their own
+// account, and nothing else.
+type ownAccount struct{}
+
+func (ownAccount) Permit(_ context.Context, c identity.Caller, n identity.Need) error {
+	if n.Account != "" && n.Account != c.Account {
+		return wire.AccessDenied.Errorf("User: %s is not authorized to perform: %s on resource: %s because no resource-based policy allows the %s action",
+			c.ARN, n.Action, n.Resource, n.Action)
+	}
+	return nil
+}
+
+func (ownAccount) Serves(context.Context, string, string) error { return nil }
 
 // request reads members of a request by name, whatever its type.
 type request struct{ reflect.Value }
@@ -382,17 +416,22 @@ func readsObject(ctx context.Context, _ *Plane, in request, _ *identity.Need) ([
 
 func grants(_ context.Context, _ *Plane, in request, n *identity.Need) ([]identity.Need, error) {
 	n.Set("lambda:Principal", in.text("Principal"))
-	return setsURL(nil, nil, in, n) //nolint:staticcheck // it looks at neither
+	return urlKeys(in, n), nil
 }
 
 func setsURL(_ context.Context, _ *Plane, in request, n *identity.Need) ([]identity.Need, error) {
+	return urlKeys(in, n), nil
+}
+
+// urlKeys adds the condition keys about function URLs. It needs nothing more.
+func urlKeys(in request, n *identity.Need) []identity.Need {
 	for _, member := range []string{"AuthType", "FunctionUrlAuthType"} {
 		if v := in.text(member); v != "" {
 			n.Set("lambda:FunctionUrlAuthType", v)
 		}
 	}
 	n.Set("lambda:FunctionArn", n.Resource)
-	return nil, nil
+	return nil
 }
 
 // mapsFunction tells the function of a mapping: the one that the request names,
@@ -413,7 +452,7 @@ func mapsFunction(ctx context.Context, p *Plane, in request, n *identity.Need) (
 	err := p.store.View(ctx, func(tx *store.Tx) error {
 		m, err := tx.EventSourceMapping(ctx, scope(ctx), id)
 		if err == nil {
-			n.Set("lambda:FunctionArn", m.Function.QualifiedARN(m.Qualifier))
+			n.Set("lambda:FunctionArn", m.FunctionARN)
 		}
 		return ignoreMissing(err)
 	})

@@ -40,7 +40,7 @@ type settings struct {
 const maxMemory = 10240
 
 // check refuses what no function can have, without looking anything up.
-func (p *Plane) check(ctx context.Context, in lamina.Scope, s settings) error {
+func (p *Plane) check(ctx context.Context, in lamina.FunctionID, s settings) error {
 	if s.CapacityProvider != nil {
 		return wire.InvalidParameterValue.Errorf("Lamina does not offer capacity providers: remove CapacityProviderConfig from the request.")
 	}
@@ -60,7 +60,13 @@ func (p *Plane) check(ctx context.Context, in lamina.Scope, s settings) error {
 			return err
 		}
 	}
-	return p.checkLayers(in, s.Layers)
+	if err := p.checkLayers(ctx, in.Scope, s.Layers); err != nil {
+		return err
+	}
+	if s.Role == nil {
+		return nil
+	}
+	return p.authority.Serves(ctx, *s.Role, in.ARN())
 }
 
 func checkRuntime(runtime string) error {

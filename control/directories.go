@@ -107,13 +107,9 @@ func (p *Plane) archivesOf(ctx context.Context, code lamina.Code, layers []strin
 		for _, arn := range layers {
 			ref, ok := lamina.ParseLayerReference(arn)
 			if !ok {
-				continue // refused when it is attached, as another account's is
+				continue // refused when it is attached
 			}
-			id := ref.ID(scope(ctx))
-			if id.Account != scope(ctx).Account {
-				continue
-			}
-			l, err := tx.LayerVersion(ctx, id, ref.Version)
+			l, err := tx.LayerVersion(ctx, ref.ID(scope(ctx)), ref.Version)
 			if ignoreMissing(err) != nil {
 				return err
 			}

@@ -73,7 +73,7 @@ func (p *Plane) CreateFunction(ctx context.Context, in *wire.CreateFunctionReque
 	if err := checkPackage(value(in.PackageType), asked); err != nil {
 		return nil, err
 	}
-	if err := p.check(ctx, id.Scope, asked); err != nil {
+	if err := p.check(ctx, id, asked); err != nil {
 		return nil, err
 	}
 	if asked.foundVPC, err = p.findVPC(ctx, id.Region, nil, in.VpcConfig); err != nil {
@@ -469,7 +469,7 @@ func (p *Plane) UpdateFunctionConfiguration(ctx context.Context, in *wire.Update
 		Image: in.ImageConfig, EphemeralStorage: in.EphemeralStorage, SnapStart: in.SnapStart, Logging: in.LoggingConfig,
 		CapacityProvider: in.CapacityProviderConfig, Durable: in.DurableConfig,
 	}
-	if err := p.check(ctx, ref.Scope, asked); err != nil {
+	if err := p.check(ctx, ref.FunctionID, asked); err != nil {
 		return nil, err
 	}
 	if asked.foundVPC, err = p.findNewVPC(ctx, ref, in.RevisionId, in.VpcConfig); err != nil {

@@ -31,14 +31,15 @@ func checkLayerNumber(n int64) error {
 	return nil
 }
 
-// ownLayer reads LayerName and insists that the layer belongs to the caller.
+// ownLayer reads LayerName and insists that the layer belongs to the caller, or
+// that [Plane.Authorize] let the caller reach it.
 func ownLayer(ctx context.Context, action, name string) (lamina.LayerID, error) {
 	id, err := layerReference(ctx, name)
 	if err != nil {
 		return lamina.LayerID{}, err
 	}
 	in := scope(ctx)
-	if id.Account != in.Account {
+	if id.Account != in.Account && !mayReach(ctx, id.ARN()) {
 		return lamina.LayerID{}, wire.AccessDenied.Errorf("User: %s is not authorized to perform: lambda:%s on resource: %s because no resource-based policy allows the lambda:%s action",
 			caller(ctx).ARN, action, id.ARN(), action)
 	}
@@ -246,9 +247,6 @@ func (p *Plane) attach(ctx context.Context, tx *store.Tx, in lamina.Scope, arns 
 			return nil, wire.InvalidParameterValue.Errorf("Layer version %s does not exist.", arn)
 		}
 		id := ref.ID(in)
-		if id.Account != in.Account {
-			return nil, wire.AccessDenied.Errorf("User: %s is not authorized to perform: lambda:GetLayerVersion on resource: %s because no resource-based policy allows the lambda:GetLayerVersion action", caller(ctx).ARN, arn)
-		}
 		v, err := tx.LockLayerVersion(ctx, id, ref.Version)
 		if missing(err) {
 			return nil, wire.InvalidParameterValue.Errorf("Layer version %s does not exist.", arn)
@@ -267,8 +265,9 @@ func (p *Plane) attach(ctx context.Context, tx *store.Tx, in lamina.Scope, arns 
 	return attached, nil
 }
 
-// checkLayers refuses lists that no function can have, before anything is looked up.
-func (p *Plane) checkLayers(in lamina.Scope, arns []string) error {
+// checkLayers refuses lists that no function can have, and layers that the caller
+// may not use, before anything is looked up.
+func (p *Plane) checkLayers(ctx context.Context, in lamina.Scope, arns []string) error {
 	if len(arns) > p.limits.LayersPerFunction {
 		return wire.InvalidParameterValue.Errorf("Cannot reference more than %d layers.", p.limits.LayersPerFunction)
 	}
@@ -287,6 +286,15 @@ func (p *Plane) checkLayers(in lamina.Scope, arns []string) error {
 	for _, arn := range arns {
 		if ref, ok := lamina.ParseLayerReference(arn); ok && ref.Region != "" && ref.Region != in.Region {
 			return wire.InvalidParameterValue.Errorf("Layers are not in the same region as the function. Layers are expected to be in region %s.", in.Region)
+		}
+	}
+	c := caller(ctx)
+	for _, arn := range arns {
+		ref, ok := lamina.ParseLayerReference(arn)
+		if id := ref.ID(in); ok && !(c.IsRoot() && id.Account == c.Account) {
+			if err := p.permit(ctx, needLayer(id, ref.Version)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

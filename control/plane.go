@@ -36,6 +36,15 @@ type Invoker interface {
 	Retire(v lamina.Version)
 }
 
+// Authority decides what callers may do.
+type Authority interface {
+	// Permit answers AWS's AccessDeniedException when the caller lacks a permission.
+	Permit(ctx context.Context, c identity.Caller, n identity.Need) error
+	// Serves answers AWS's exception for a role that exists and that Lambda may not
+	// assume for a function.
+	Serves(ctx context.Context, role, function string) error
+}
+
 // Locations makes links under which an archive can be downloaded for a while.
 type Locations interface {
 	Location(ctx context.Context, d lamina.Digest) string
@@ -50,6 +59,9 @@ type Options struct {
 	Limits      lamina.Limits
 	Log         *slog.Logger
 	Now         func() time.Time
+	// Authority decides what callers may do; nil allows everything within the
+	// caller's account.
+	Authority Authority
 	// URLAddress is where the client of the request in ctx reaches a function
 	// URL; nil writes it as AWS does.
 	URLAddress func(ctx context.Context, u lamina.FunctionURL) string
@@ -85,6 +97,7 @@ type Plane struct {
 	invoker     Invoker
 	provisioner Provisioner
 	locations   Locations
+	authority   Authority
 	limits      lamina.Limits
 	log         *slog.Logger
 	now         func() time.Time
@@ -115,7 +128,7 @@ type Plane struct {
 // New returns a plane. It starts nothing; see [Plane.Run] and [Plane.RunEvents].
 func New(o Options) *Plane {
 	p := &Plane{
-		store: o.Store, invoker: o.Invoker, locations: o.Locations, limits: o.Limits, log: o.Log, now: o.Now,
+		store: o.Store, invoker: o.Invoker, locations: o.Locations, authority: o.Authority, limits: o.Limits, log: o.Log, now: o.Now,
 		wake:        make(chan struct{}, 1),
 		concurrency: newInFlight(),
 		mappings:    make(alarm, 1),
@@ -125,6 +138,9 @@ func New(o Options) *Plane {
 
 		eventsAtOnce: o.EventsAtOnce, eventRetryDelay: o.EventRetryDelay, eventsWake: make(chan struct{}, 1),
 		queues: o.Queues, deliveryDelay: o.DeliveryDelay, deliveryWake: newDeliveryAlarm(),
+	}
+	if p.authority == nil {
+		p.authority = ownAccount{}
 	}
 	if p.urlAddress = o.URLAddress; p.urlAddress == nil {
 		p.urlAddress = func(_ context.Context, u lamina.FunctionURL) string { return u.Address() }

@@ -22,6 +22,7 @@ func (r reference) arn() string { return r.QualifiedARN(r.Qualifier) }
 
 // resolve reads FunctionName and Qualifier in AWS's order of precedence: region,
 // account, then contradicting qualifiers; whether the function exists comes later.
+// A function of another account is for whom [Plane.Authorize] let reach it.
 func resolve(ctx context.Context, name string, qualifier *string) (reference, error) {
 	in := scope(ctx)
 	ref, ok := lamina.ParseFunctionReference(name)
@@ -34,7 +35,9 @@ func resolve(ctx context.Context, name string, qualifier *string) (reference, er
 	id := lamina.FunctionID{Scope: in, Name: ref.Name}
 	if ref.Account != "" && ref.Account != in.Account {
 		id.Account = ref.Account
-		return reference{}, wire.AccessDenied.Errorf("User: %s is not authorized to access this resource: %s", caller(ctx).ARN, id.ARN())
+		if !mayReach(ctx, id.ARN()) {
+			return reference{}, wire.AccessDenied.Errorf("User: %s is not authorized to access this resource: %s", caller(ctx).ARN, id.ARN())
+		}
 	}
 	out := reference{FunctionID: id, Qualifier: ref.Qualifier}
 	if qualifier != nil && *qualifier != "" {

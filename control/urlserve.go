@@ -7,6 +7,7 @@ import (
 
 	"github.com/lamina-run/lamina"
 	"github.com/lamina-run/lamina/identity"
+	"github.com/lamina-run/lamina/identity/policy"
 	"github.com/lamina-run/lamina/store"
 	"github.com/lamina-run/lamina/wire"
 )
@@ -20,7 +21,7 @@ type URLRequest struct {
 // ServedURL is a function URL and who may use it.
 type ServedURL struct {
 	lamina.FunctionURL
-	policy lamina.Policy
+	policy *policy.Document
 }
 
 // recentURLs remembers URLs since the store last changed; see recent.
@@ -66,7 +67,8 @@ func (p *Plane) ServedURL(ctx context.Context, id string) (ServedURL, error) {
 		if u.FunctionURL, err = tx.FunctionURLByID(ctx, id); err != nil {
 			return err
 		}
-		u.policy, err = tx.Policy(ctx, u.ARN())
+		stored, err := tx.Policy(ctx, u.ARN())
+		u.policy = policy.FromPolicy(stored)
 		return ignoreMissing(err)
 	})
 	if err != nil {
@@ -80,25 +82,31 @@ func (p *Plane) ServedURL(ctx context.Context, id string) (ServedURL, error) {
 
 // Permits reports whether the caller, nil for a stranger, may use the URL. It
 // takes both permissions, as AWS does since October 2025: lambda:InvokeFunctionUrl
-// and lambda:InvokeFunction. A caller of the function's own account needs no
-// policy, because Lamina's callers have all of their account's rights.
-func (u ServedURL) Permits(c *identity.Caller) bool {
-	if c != nil && c.Account == u.Function.Account {
-		return true
+// and lambda:InvokeFunction.
+func (p *Plane) Permits(ctx context.Context, u ServedURL, c *identity.Caller) (bool, error) {
+	if c != nil && c.IsRoot() && c.Account == u.Function.Account {
+		return true, nil
 	}
-	a := lamina.Access{Context: map[string]string{
-		"lambda:functionurlauthtype":   u.AuthType,
-		"lambda:invokedviafunctionurl": "true",
-	}}
-	if c != nil {
-		a.ARN, a.Account = c.ARN, c.Account
-	}
-	for _, a.Action = range []string{"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"} {
-		if !u.policy.Allows(a) {
-			return false
+	for _, action := range []string{actionInvokeURL, actionInvoke} {
+		n := identity.Need{Action: action, Resource: u.ARN(), Account: u.Function.Account, Policy: u.ARN()}
+		n.Set("lambda:FunctionUrlAuthType", u.AuthType)
+		n.Set("lambda:InvokedViaFunctionUrl", "true")
+		if c == nil {
+			r := policy.Request{Action: n.Action, Resource: n.Resource, ResourceAccount: n.Account, Time: p.now(), Context: n.Context}
+			if !policy.Evaluate(&r, &policy.Policies{Resource: u.policy}).Allowed {
+				return false, nil
+			}
+			continue
+		}
+		err := p.authority.Permit(ctx, *c, n)
+		if wire.AccessDenied.Is(err) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
 		}
 	}
-	return true
+	return true, nil
 }
 
 // InvokeURL runs the function of a URL, and returns when it has ended.

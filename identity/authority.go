@@ -111,23 +111,6 @@ func (a *Authority) decide(ctx context.Context, c Caller, n Need, resource *poli
 	return policy.Evaluate(&r, &p), nil
 }
 
-// Stranger tells whether someone who signed nothing may do it.
-func (a *Authority) Stranger(ctx context.Context, n Need) (allowed bool, err error) {
-	var stored lamina.Policy
-	err = a.store.View(ctx, func(tx *store.Tx) (err error) {
-		stored, err = tx.Policy(ctx, n.Policy)
-		return err
-	})
-	if missing(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("decide on %s: %w", n.Action, err)
-	}
-	r := policy.Request{Action: n.Action, Resource: n.Resource, ResourceAccount: n.Account, Time: a.now(), Context: n.Context}
-	return policy.Evaluate(&r, &policy.Policies{Resource: policy.FromPolicy(stored)}).Allowed, nil
-}
-
 // nothing is the policies of who may do nothing.
 var nothing = &policy.Policies{Session: []*policy.Document{policy.FromPolicy(lamina.Policy{})}}
 

@@ -8,14 +8,45 @@ import (
 	"github.com/lamina-run/lamina"
 )
 
-// Caller is who signed a request, and for which region and service.
+// Kind tells what a caller is.
+type Kind string
+
+// The kinds of callers, as aws:PrincipalType calls them.
+const (
+	KindRoot        Kind = "Account"
+	KindUser        Kind = "User"
+	KindAssumedRole Kind = "AssumedRole"
+)
+
+// Caller is who signed a request, and for which region and service. Its zero
+// value is nobody.
 type Caller struct {
 	Account     string // twelve digits
 	Region      string // of the credential scope
 	Service     string // of the credential scope: lambda, sts, iam
 	AccessKeyID string
-	ARN         string // arn:aws:iam::<account>:root, or of a user
+	ARN         string // arn:aws:iam::<account>:root, of a user, or of an assumed role's session
 	UserID      string // as GetCallerIdentity tells it; the account's number for root
+	Kind        Kind
+	Name        string   // of the user or the role
+	Session     *Session // of temporary credentials, else nil. Shared: not to be changed
+
+	// What the request says beside the signature, for condition keys.
+	Source string // IP address of the client
+	Agent  string // its User-Agent
+	Secure bool   // over TLS
+}
+
+// IsRoot reports whether the caller is the root of its account.
+func (c Caller) IsRoot() bool { return c.Kind == KindRoot }
+
+// PrincipalARN is aws:PrincipalArn: of an assumed role it is the role's, not the
+// session's.
+func (c Caller) PrincipalARN() string {
+	if c.Kind == KindAssumedRole {
+		return c.Session.RoleARN
+	}
+	return c.ARN
 }
 
 type callerKey struct{}
@@ -31,15 +62,24 @@ func CallerOf(ctx context.Context) (Caller, bool) {
 	return c, ok
 }
 
+// arnOf makes an ARN of IAM: of("123456789012", "user/ann").
+func arnOf(account, resource string) string {
+	return "arn:" + lamina.Partition + ":iam::" + account + ":" + resource
+}
+
 // callerFor is the caller whose key signed for a region and a service.
 func callerFor(k Key, region, service string) Caller {
-	c := Caller{
-		Account: k.Account, Region: region, Service: service, AccessKeyID: k.ID,
-		ARN: "arn:" + lamina.Partition + ":iam::" + k.Account + ":root", UserID: k.Account,
-	}
-	if k.User != "" {
-		c.ARN = "arn:" + lamina.Partition + ":iam::" + k.Account + ":user/" + k.User
-		c.UserID = k.ID // users have no identifier of their own yet
+	c := Caller{Account: k.Account, Region: region, Service: service, AccessKeyID: k.ID, Session: k.Session}
+	switch {
+	case k.Session != nil && k.Session.RoleARN != "":
+		c.Kind, c.Name = KindAssumedRole, k.Session.Role
+		c.ARN, c.UserID = k.Session.arn(k.Account), k.Session.RoleID+":"+k.Session.Name
+	case k.User != "":
+		c.Kind, c.Name = KindUser, k.User
+		c.ARN, c.UserID = arnOf(k.Account, "user"+k.UserPath+k.User), k.UserID
+	default:
+		c.Kind = KindRoot
+		c.ARN, c.UserID = arnOf(k.Account, "root"), k.Account
 	}
 	return c
 }

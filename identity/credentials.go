@@ -3,7 +3,6 @@ package identity
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base32"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -113,13 +112,11 @@ func (c Credentials) save(file string) (err error) {
 
 // newCredentials makes up an access key.
 func newCredentials(account string) Credentials {
-	var id [10]byte
 	var secret [30]byte
-	_, _ = rand.Read(id[:])     // never fails (crypto/rand)
-	_, _ = rand.Read(secret[:]) // nor here
+	_, _ = rand.Read(secret[:]) // never fails (crypto/rand)
 	return Credentials{
 		Version: 1, AccountID: account,
-		AccessKeyID:     "AKIA" + base32.StdEncoding.EncodeToString(id[:]),
+		AccessKeyID:     newKeyID("AKIA", account),
 		SecretAccessKey: base64.StdEncoding.EncodeToString(secret[:]),
 	}
 }

@@ -1,10 +1,10 @@
 package identity
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"maps"
@@ -17,57 +17,121 @@ import (
 	"time"
 
 	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/identity/policy"
 	"github.com/lamina-run/lamina/store"
 )
 
-// iam is the part of Identity and Access Management that Lambda's clients need:
-// execution roles, and the policies that are attached to them. What a policy
-// allows is kept and shown, and not yet enforced.
-type iam struct {
-	store *store.Store
-	now   func() time.Time
+// Options are what the services of this package share.
+type Options struct {
+	Store      *store.Store
+	Log        *slog.Logger
+	Now        func() time.Time
+	Keys       *KeyCache   // told of changes; nil for none
+	Principals *Principals // told of changes; nil for none
+	Sessions   *Sessions   // of STS
+	// Trusts reports whether a role's trust policy, and what else has to, lets
+	// somebody assume it. Nil is root and users of the role's own account.
+	Trusts func(ctx context.Context, a Assumption) (bool, error)
+	// Authority decides who may use IAM and Organizations; nil lets everybody do all
+	// in their own account.
+	Authority *Authority
 }
+
+// changed makes what was written count at once.
+func (o *Options) changed() {
+	if o.Keys != nil {
+		o.Keys.Forget()
+	}
+	if o.Principals != nil {
+		o.Principals.Forget()
+	}
+}
+
+// update is store.Update for what callers' rights depend on.
+func (o *Options) update(ctx context.Context, fn func(*store.Tx) error) error {
+	defer o.changed() // also when nobody knows whether it was committed
+	return o.Store.Update(ctx, fn)
+}
+
+// iam is Identity and Access Management: users, groups, roles and instance
+// profiles, their policies and access keys.
+type iam struct{ Options }
 
 // NewIAM returns Identity and Access Management. Its requests are authenticated
 // and carry their caller.
-func NewIAM(st *store.Store, log *slog.Logger, now func() time.Time) http.Handler {
-	s := &iam{store: st, now: now}
+func NewIAM(o Options) http.Handler {
+	s := &iam{o}
+	actions := map[string]action{
+		"CreateUser": s.createUser, "UpdateUser": s.updateUser, "DeleteUser": s.deleteUser,
+		"CreateAccessKey": s.createAccessKey, "ListAccessKeys": s.listAccessKeys, "UpdateAccessKey": s.updateAccessKey,
+		"DeleteAccessKey": s.deleteAccessKey, "GetAccessKeyLastUsed": s.getAccessKeyLastUsed,
+
+		"CreateGroup": s.createGroup, "GetGroup": s.getGroup, "UpdateGroup": s.updateGroup, "DeleteGroup": s.deleteGroup,
+		"AddUserToGroup": s.addUserToGroup, "RemoveUserFromGroup": s.removeUserFromGroup, "ListGroupsForUser": s.listGroupsForUser,
+
+		"CreateRole": s.createRole, "UpdateRole": s.updateRole, "UpdateRoleDescription": s.updateRoleDescription,
+		"UpdateAssumeRolePolicy": s.updateAssumeRolePolicy, "DeleteRole": s.deleteRole,
+		"CreateServiceLinkedRole": s.createServiceLinkedRole, "DeleteServiceLinkedRole": s.deleteServiceLinkedRole,
+		"GetServiceLinkedRoleDeletionStatus": s.getServiceLinkedRoleDeletionStatus,
+
+		"CreateInstanceProfile": s.createInstanceProfile, "DeleteInstanceProfile": s.deleteInstanceProfile,
+		"AddRoleToInstanceProfile": s.addRoleToInstanceProfile, "RemoveRoleFromInstanceProfile": s.removeRoleFromInstanceProfile,
+		"ListInstanceProfilesForRole": s.listInstanceProfilesForRole,
+
+		"CreatePolicy": s.createPolicy, "GetPolicy": s.getPolicy, "ListPolicies": s.listPolicies, "DeletePolicy": s.deletePolicy,
+		"CreatePolicyVersion": s.createPolicyVersion, "GetPolicyVersion": s.getPolicyVersion, "ListPolicyVersions": s.listPolicyVersions,
+		"SetDefaultPolicyVersion": s.setDefaultPolicyVersion, "DeletePolicyVersion": s.deletePolicyVersion,
+		"TagPolicy": s.tagPolicy, "UntagPolicy": s.untagPolicy, "ListPolicyTags": s.listPolicyTags,
+		"ListEntitiesForPolicy": s.listEntitiesForPolicy,
+
+		"GetAccountSummary": s.getAccountSummary, "GetAccountAuthorizationDetails": s.getAccountAuthorizationDetails,
+		"ListAccountAliases": s.listAccountAliases, "CreateAccountAlias": s.createAccountAlias, "DeleteAccountAlias": s.deleteAccountAlias,
+
+		"GetLoginProfile": s.noLoginProfile, "DeleteLoginProfile": s.noLoginProfile,
+		"ListMFADevices": s.none("MFADevices"), "ListSSHPublicKeys": s.none("SSHPublicKeys"),
+		"ListServiceSpecificCredentials": s.none("ServiceSpecificCredentials"), "ListSigningCertificates": s.none("Certificates"),
+		"ListVirtualMFADevices": s.noVirtualDevices,
+	}
+	for _, k := range []*kind{users, groups, roles, instanceProfiles} {
+		actions["List"+k.title+"s"] = s.listIdentities(k)
+		if k != groups {
+			actions["Get"+k.title] = s.getIdentity(k)
+			actions["Tag"+k.title], actions["Untag"+k.title], actions["List"+k.title+"Tags"] = s.tagIdentity(k), s.untagIdentity(k), s.listIdentityTags(k)
+		}
+		if k == instanceProfiles {
+			continue
+		}
+		actions["Attach"+k.title+"Policy"], actions["Detach"+k.title+"Policy"] = s.attachPolicy(k), s.detachPolicy(k)
+		actions["ListAttached"+k.title+"Policies"] = s.listAttachedPolicies(k)
+		actions["Put"+k.title+"Policy"], actions["Get"+k.title+"Policy"] = s.putInlinePolicy(k), s.getInlinePolicy(k)
+		actions["Delete"+k.title+"Policy"], actions["List"+k.title+"Policies"] = s.deleteInlinePolicy(k), s.listInlinePolicies(k)
+		if k != groups {
+			actions["Put"+k.title+"PermissionsBoundary"], actions["Delete"+k.title+"PermissionsBoundary"] = s.putBoundary(k), s.deleteBoundary(k)
+		}
+	}
+	for name, do := range actions {
+		actions[name] = lasting(do)
+	}
 	return &queryService{
-		name: "iam", version: iamVersion, log: log,
-		actions: map[string]action{
-			"CreateRole":                  s.createRole,
-			"GetRole":                     s.getRole,
-			"ListRoles":                   s.listRoles,
-			"UpdateRole":                  s.updateRole,
-			"UpdateRoleDescription":       s.updateRoleDescription,
-			"UpdateAssumeRolePolicy":      s.updateAssumeRolePolicy,
-			"DeleteRole":                  s.deleteRole,
-			"TagRole":                     s.tagRole,
-			"UntagRole":                   s.untagRole,
-			"ListRoleTags":                s.listRoleTags,
-			"ListInstanceProfilesForRole": s.listInstanceProfilesForRole,
-			"AttachRolePolicy":            s.attachRolePolicy,
-			"DetachRolePolicy":            s.detachRolePolicy,
-			"ListAttachedRolePolicies":    s.listAttachedRolePolicies,
-			"PutRolePolicy":               s.putRolePolicy,
-			"GetRolePolicy":               s.getRolePolicy,
-			"DeleteRolePolicy":            s.deleteRolePolicy,
-			"ListRolePolicies":            s.listRolePolicies,
-			"CreatePolicy":                s.createPolicy,
-			"GetPolicy":                   s.getPolicy,
-			"GetPolicyVersion":            s.getPolicyVersion,
-			"ListPolicies":                s.listPolicies,
-			"ListPolicyVersions":          s.listPolicyVersions,
-			"DeletePolicy":                s.deletePolicy,
-			"TagPolicy":                   s.tagPolicy,
-			"UntagPolicy":                 s.untagPolicy,
-			"ListPolicyTags":              s.listPolicyTags,
-		},
-		later: set("CreateUser", "GetUser", "ListUsers", "DeleteUser", "UpdateUser", "CreateAccessKey", "ListAccessKeys", "DeleteAccessKey",
-			"UpdateAccessKey", "CreateGroup", "GetGroup", "ListGroups", "DeleteGroup", "PutRolePermissionsBoundary", "DeleteRolePermissionsBoundary",
-			"CreatePolicyVersion", "DeletePolicyVersion", "SetDefaultPolicyVersion", "ListEntitiesForPolicy", "CreateInstanceProfile",
-			"CreateServiceLinkedRole", "SimulatePrincipalPolicy", "SimulateCustomPolicy", "GetAccountAuthorizationDetails", "GetAccountSummary",
-			"ListAccountAliases"),
+		name: "iam", version: iamVersion, log: o.Log, actions: actions, permit: s.permit,
+		later: set("SimulatePrincipalPolicy", "SimulateCustomPolicy", "GetContextKeysForPrincipalPolicy", "GetContextKeysForCustomPolicy",
+			"CreateLoginProfile", "UpdateLoginProfile", "ChangePassword", "CreateVirtualMFADevice", "EnableMFADevice", "DeactivateMFADevice",
+			"GetAccountPasswordPolicy", "UpdateAccountPasswordPolicy", "DeleteAccountPasswordPolicy", "GenerateCredentialReport", "GetCredentialReport",
+			"CreateOpenIDConnectProvider", "GetOpenIDConnectProvider", "ListOpenIDConnectProviders", "DeleteOpenIDConnectProvider",
+			"CreateSAMLProvider", "GetSAMLProvider", "ListSAMLProviders", "DeleteSAMLProvider", "UploadSSHPublicKey", "UploadServerCertificate",
+			"ListServerCertificates", "UploadSigningCertificate", "CreateServiceSpecificCredential", "GenerateServiceLastAccessedDetails",
+			"GetServiceLastAccessedDetails", "ListPoliciesGrantingServiceAccess"),
+	}
+}
+
+// lasting refuses the sessions of GetSessionToken, which without a second factor
+// are no credentials for IAM.
+func lasting(do action) action {
+	return func(ctx context.Context, c Caller, in form) (any, error) {
+		if c.Session != nil && c.Kind != KindAssumedRole {
+			return nil, refuse(http.StatusForbidden, "InvalidClientTokenId", invalidToken)
+		}
+		return do(ctx, c, in)
 	}
 }
 
@@ -117,13 +181,10 @@ func (f form) name(param string, most int) (string, error) {
 // path returns the Path of a role or policy to be, / when there is none.
 func (f form) path() (string, error) {
 	v := f.given("Path")
-	switch {
-	case v == nil:
+	if v == nil {
 		return "/", nil
-	case len(*v) > 512 || !pathForm.MatchString(*v) || strings.Contains(*v, "//"):
-		return "", invalid("The specified value for path is invalid. It must begin and end with / and contain only alphanumeric characters and/or / characters.")
 	}
-	return *v, nil
+	return *v, checkPath(*v)
 }
 
 // text returns a free text, of at most most bytes.
@@ -142,54 +203,35 @@ func (f form) document(param string, trust bool) (string, error) {
 	if text == "" {
 		return "", invalid("1 validation error detected: Value null at '%s' failed to satisfy constraint: Member must not be null", strings.ToLower(param[:1])+param[1:])
 	}
-	malformed := func(why string) error { return refuse(http.StatusBadRequest, "MalformedPolicyDocument", "%s", why) }
-	if len(text) > 131072 {
-		return "", refuse(http.StatusConflict, "LimitExceeded", "Cannot exceed quota for PolicySize: 131072")
+	if len(text) > policy.MaxText {
+		return "", invalid("1 validation error detected: Value at '%s' failed to satisfy constraint: Member must have length less than or equal to 131072", strings.ToLower(param[:1])+param[1:])
 	}
-	var doc struct {
-		Version   string
-		Statement json.RawMessage
+	rules := policy.Rules{Kind: policy.Identity}
+	if trust {
+		rules.Kind = policy.Trust
 	}
-	if err := json.Unmarshal([]byte(text), &doc); err != nil {
-		return "", malformed("This policy contains invalid Json")
+	if _, err := policy.Parse(text, rules); err != nil {
+		return "", refuse(http.StatusBadRequest, "MalformedPolicyDocument", "%s", err)
 	}
-	type statement struct {
-		Effect                  string
-		Action, NotAction       json.RawMessage
-		Resource, NotResource   json.RawMessage
-		Principal, NotPrincipal json.RawMessage
-	}
-	var all []statement
-	if err := json.Unmarshal(doc.Statement, &all); err != nil {
-		var one statement
-		if err := json.Unmarshal(doc.Statement, &one); err != nil {
-			return "", malformed("Syntax errors in policy.")
-		}
-		all = []statement{one}
-	}
-	switch {
-	case doc.Version != "" && doc.Version != "2012-10-17" && doc.Version != "2008-10-17":
-		return "", malformed("The policy must contain a valid version string")
-	case len(all) == 0:
-		return "", malformed("Syntax errors in policy.")
-	}
-	for _, s := range all {
-		switch principals, resources := s.Principal != nil || s.NotPrincipal != nil, s.Resource != nil || s.NotResource != nil; {
-		case s.Effect != "Allow" && s.Effect != "Deny":
-			return "", malformed("Syntax errors in policy.")
-		case s.Action == nil && s.NotAction == nil:
-			return "", malformed("Policy statement must contain actions.")
-		case trust && resources:
-			return "", malformed("Has prohibited field Resource")
-		case trust && !principals:
-			return "", malformed("Missing required field Principal")
-		case !trust && principals:
-			return "", malformed("Policy document should not specify a principal.")
-		case !trust && !resources:
-			return "", malformed("Policy statement must contain resources.")
-		}
+	if size := documentSize(text); trust && size > maxTrustPolicy {
+		return "", limit("ACLSizePerRole", maxTrustPolicy)
 	}
 	return text, nil
+}
+
+// documentSize is how much of a quota a policy takes: white space is free.
+func documentSize(text string) (n int) {
+	for _, r := range text {
+		if r != ' ' && r != '\t' && r != '\n' && r != '\r' {
+			n++
+		}
+	}
+	return n
+}
+
+// limit is the refusal of what would exceed a quota.
+func limit(quota string, most int) error {
+	return refuse(http.StatusConflict, "LimitExceeded", "Cannot exceed quota for %s: %d", quota, most)
 }
 
 const maxTags = 50
@@ -210,7 +252,7 @@ func (f form) tags() (map[string]string, error) {
 		case twice:
 			return nil, refuse(http.StatusBadRequest, "InvalidInput", "Duplicate tag keys found. Please note that Tag keys are case insensitive.")
 		case i > maxTags:
-			return nil, refuse(http.StatusConflict, "LimitExceeded", "Cannot exceed quota for TagsPerResource: %d", maxTags)
+			return nil, limit("TagsPerResource", maxTags)
 		}
 		tags[*key] = value
 	}
@@ -224,7 +266,7 @@ func merge(have, more map[string]string) (map[string]string, error) {
 	}
 	maps.Copy(all, more)
 	if len(all) > maxTags {
-		return nil, refuse(http.StatusConflict, "LimitExceeded", "Cannot exceed quota for TagsPerResource: %d", maxTags)
+		return nil, limit("TagsPerResource", maxTags)
 	}
 	return all, nil
 }

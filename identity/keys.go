@@ -16,6 +16,11 @@ type Key struct {
 	Secret  string
 	Account string
 	User    string // empty for the root of the account
+	// UserID and UserPath are the user's, such as AIDA… and /.
+	UserID   string
+	UserPath string
+	// Session is what temporary credentials stand for; nil for a lasting key.
+	Session *Session
 }
 
 // Keys finds access keys. An ID that does not exist is lamina.ErrNotFound;
@@ -41,9 +46,10 @@ type KeyCache struct {
 	keys Keys
 	now  func() time.Time
 
-	mu      sync.RWMutex
-	known   map[string]cachedKey
-	unknown map[string]time.Time // until when
+	mu        sync.RWMutex
+	known     map[string]cachedKey
+	unknown   map[string]time.Time // until when
+	forgotten uint64               // how often Forget was called
 }
 
 type cachedKey struct {
@@ -65,6 +71,7 @@ func (c *KeyCache) AccessKey(ctx context.Context, id string) (Key, error) {
 	c.mu.RLock()
 	hit, known := c.known[id]
 	until, unknown := c.unknown[id]
+	forgotten := c.forgotten
 	c.mu.RUnlock()
 	switch {
 	case known && now.Before(hit.until):
@@ -77,6 +84,7 @@ func (c *KeyCache) AccessKey(ctx context.Context, id string) (Key, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
+	case forgotten != c.forgotten: // what was read may be old already
 	case err == nil:
 		room(c.known, knownKeys)
 		c.known[key.ID] = cachedKey{key: key, until: now.Add(keyLife)}
@@ -89,16 +97,17 @@ func (c *KeyCache) AccessKey(ctx context.Context, id string) (Key, error) {
 	return key, err
 }
 
-// Forget drops what is remembered of a key, so that a change counts at once.
-func (c *KeyCache) Forget(id string) {
+// Forget drops all that is remembered, so that a change counts at once.
+func (c *KeyCache) Forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.known, id)
-	delete(c.unknown, id)
+	c.forgotten++
+	clear(c.known)
+	clear(c.unknown)
 }
 
 // room makes place for one more entry by dropping any one.
-func room[V any](m map[string]V, size int) {
+func room[K comparable, V any](m map[K]V, size int) {
 	if len(m) < size {
 		return
 	}
@@ -116,8 +125,11 @@ func StoreKeys(st *store.Store) *KeyCache { return NewKeyCache(storeKeys{st}, ti
 
 func (s storeKeys) AccessKey(ctx context.Context, id string) (key Key, err error) {
 	err = s.store.View(ctx, func(tx *store.Tx) error {
-		k, err := tx.AccessKey(ctx, id)
-		key = Key{ID: k.ID, Secret: k.Secret, Account: k.Account, User: k.User}
+		k, owner, err := tx.AccessKeyOwner(ctx, id)
+		if err == nil && k.Inactive {
+			err = lamina.ErrNotFound // to whom it belongs makes no difference to a client
+		}
+		key = Key{ID: k.ID, Secret: k.Secret, Account: k.Account, User: k.User, UserID: owner.ID, UserPath: owner.Path}
 		return err
 	})
 	return key, err

@@ -56,8 +56,10 @@ type queryService struct {
 	name    string
 	version string
 	actions map[string]action
-	later   map[string]bool // operations that are known, but not offered
-	log     *slog.Logger
+	// permit refuses who may not; nil refuses nobody.
+	permit func(ctx context.Context, c Caller, action string, in form) error
+	later  map[string]bool // operations that are known, but not offered
+	log    *slog.Logger
 }
 
 // ServeHTTP answers one request, whose caller is in its context.
@@ -107,6 +109,11 @@ func (s *queryService) answer(ctx context.Context, req *http.Request) (name stri
 	record.Operation, record.Mutates = name, mutates(name)
 	for _, param := range telling {
 		record.Tell(param, in.get(param))
+	}
+	if s.permit != nil {
+		if err := s.permit(ctx, caller, name, in); err != nil {
+			return name, nil, err
+		}
 	}
 	result, err = do(ctx, caller, in)
 	return name, result, err

@@ -43,9 +43,13 @@ func openStore(t *testing.T) *store.Store {
 type service struct {
 	url  string
 	root Credentials
+	Options
+	v *Verifier
 }
 
-func startService(t *testing.T) service {
+func startService(t *testing.T) service { return startServiceWith(t, func(*Options) {}) }
+
+func startServiceWith(t *testing.T, change func(*Options)) service {
 	t.Helper()
 	st := openStore(t)
 	root, err := EnsureRoot(t.Context(), st, RootOptions{AccountID: testAccount, File: filepath.Join(t.TempDir(), "root.json")})
@@ -53,8 +57,14 @@ func startService(t *testing.T) service {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	v := NewVerifier(StoreKeys(st), time.Now)
-	services := map[string]http.Handler{"sts": NewSTS(log), "iam": NewIAM(st, log, time.Now)}
+	sessions, err := NewSessions(make([]byte, SessionKeyBytes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Store: st, Log: log, Now: time.Now, Keys: StoreKeys(st), Principals: NewPrincipals(st, time.Now), Sessions: sessions}
+	change(&o)
+	v := NewVerifier(o.Keys, o.Now).AcceptSessions(o.Sessions, o.Principals)
+	services := map[string]http.Handler{"sts": NewSTS(o), "iam": NewIAM(o), OrganizationsService: NewOrganizations(o)}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		ctx := wire.WithRequestID(req.Context(), "b25f48e8-84fd-11e6-80d9-574e0c4664cb")
 		c, err := v.Verify(req)
@@ -69,11 +79,15 @@ func startService(t *testing.T) service {
 		services[c.Service].ServeHTTP(w, req.WithContext(WithCaller(ctx, c)))
 	}))
 	t.Cleanup(s.Close)
-	return service{s.URL, root}
+	return service{s.URL, root, o, v}
 }
 
 func (s service) config() aws.Config {
-	creds := aws.Credentials{AccessKeyID: s.root.AccessKeyID, SecretAccessKey: s.root.SecretAccessKey}
+	return s.as(aws.Credentials{AccessKeyID: s.root.AccessKeyID, SecretAccessKey: s.root.SecretAccessKey})
+}
+
+// as is the configuration of somebody with these credentials.
+func (s service) as(creds aws.Credentials) aws.Config {
 	return aws.Config{
 		Region: testRegion, BaseEndpoint: aws.String(s.url), RetryMaxAttempts: 1,
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return creds, nil }),
@@ -112,10 +126,6 @@ func TestSTS(t *testing.T) {
 	if text, _ := io.ReadAll(res.Body); res.StatusCode != http.StatusOK || !strings.Contains(string(text), "<Account>123456789012</Account>") {
 		t.Errorf("presigned GetCallerIdentity = %d %s; want the account", res.StatusCode, text)
 	}
-	_, err = client.AssumeRole(t.Context(), &awssts.AssumeRoleInput{RoleArn: aws.String("arn:aws:iam::123456789012:role/r"), RoleSessionName: aws.String("sess")})
-	if want := "InvalidAction: Lamina does not offer AssumeRole yet."; code(err) != want {
-		t.Errorf("AssumeRole: %s; want %s", code(err), want)
-	}
 	c := s.config()
 	c.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 		return aws.Credentials{AccessKeyID: s.root.AccessKeyID, SecretAccessKey: "wrong"}, nil
@@ -144,7 +154,7 @@ func answer(h http.Handler, body string) (int, string) {
 
 func TestQueryXML(t *testing.T) {
 	t.Parallel()
-	sts := NewSTS(slog.New(slog.DiscardHandler))
+	sts := NewSTS(Options{Log: slog.New(slog.DiscardHandler)})
 	const id = "<RequestId>b25f48e8-84fd-11e6-80d9-574e0c4664cb</RequestId>"
 	for name, c := range map[string]struct {
 		body   string
@@ -177,7 +187,7 @@ func TestQueryXML(t *testing.T) {
 func TestQueryWaitsForProof(t *testing.T) {
 	t.Parallel()
 	st := openStore(t)
-	h := NewIAM(st, slog.New(slog.DiscardHandler), time.Now)
+	h := NewIAM(Options{Store: st, Log: slog.New(slog.DiscardHandler), Now: time.Now})
 	req := httptest.NewRequest(http.MethodPost, "/", io.MultiReader(strings.NewReader("Action=ListRoles&Version=2010-05-08"), brokenReader{}))
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, req.WithContext(WithCaller(req.Context(), Caller{Account: testAccount})))
@@ -430,21 +440,20 @@ func TestManagedPolicies(t *testing.T) {
 func TestInvalidRoles(t *testing.T) {
 	t.Parallel()
 	st := openStore(t)
-	h := NewIAM(st, slog.New(slog.DiscardHandler), time.Now)
+	h := NewIAM(Options{Store: st, Log: slog.New(slog.DiscardHandler), Now: time.Now})
 	for name, c := range map[string]struct {
 		in   url.Values
 		want string
 	}{
-		"no name":                {url.Values{"AssumeRolePolicyDocument": {trust}}, "Value null at &#39;roleName&#39; failed to satisfy constraint: Member must not be null"},
-		"bad name":               {url.Values{"RoleName": {"a b"}, "AssumeRolePolicyDocument": {trust}}, "The specified value for roleName is invalid."},
-		"long name":              {url.Values{"RoleName": {strings.Repeat("a", 65)}, "AssumeRolePolicyDocument": {trust}}, "Member must have length less than or equal to 64"},
-		"no JSON":                {url.Values{"RoleName": {"r"}, "AssumeRolePolicyDocument": {"{"}}, "<Code>MalformedPolicyDocument</Code>"},
-		"no principal":           {url.Values{"RoleName": {"r"}, "AssumeRolePolicyDocument": {`{"Statement":[{"Effect":"Allow","Action":"x"}]}`}}, "Missing required field Principal"},
-		"a resource":             {url.Values{"RoleName": {"r"}, "AssumeRolePolicyDocument": {`{"Statement":[{"Effect":"Allow","Action":"x","Principal":"*","Resource":"*"}]}`}}, "Has prohibited field Resource"},
-		"path without slashes":   {url.Values{"RoleName": {"r"}, "Path": {"x"}, "AssumeRolePolicyDocument": {trust}}, "The specified value for path is invalid."},
-		"too long a session":     {url.Values{"RoleName": {"r"}, "MaxSessionDuration": {"43201"}, "AssumeRolePolicyDocument": {trust}}, "maxSessionDuration"},
-		"one tag twice":          {url.Values{"RoleName": {"r"}, "AssumeRolePolicyDocument": {trust}, "Tags.member.1.Key": {"a"}, "Tags.member.2.Key": {"a"}}, "Duplicate tag keys found."},
-		"a permissions boundary": {url.Values{"RoleName": {"r"}, "AssumeRolePolicyDocument": {trust}, "PermissionsBoundary": {basic}}, "Lamina does not offer permissions boundaries yet."},
+		"no name":              {url.Values{"AssumeRolePolicyDocument": {trust}}, "Value null at &#39;roleName&#39; failed to satisfy constraint: Member must not be null"},
+		"bad name":             {url.Values{"RoleName": {"a b"}, "AssumeRolePolicyDocument": {trust}}, "The specified value for roleName is invalid."},
+		"long name":            {url.Values{"RoleName": {strings.Repeat("a", 65)}, "AssumeRolePolicyDocument": {trust}}, "Member must have length less than or equal to 64"},
+		"no JSON":              {url.Values{"RoleName": {"r"}, "AssumeRolePolicyDocument": {"{"}}, "<Code>MalformedPolicyDocument</Code>"},
+		"no principal":         {url.Values{"RoleName": {"r"}, "AssumeRolePolicyDocument": {`{"Statement":[{"Effect":"Allow","Action":"x"}]}`}}, "Missing required field Principal"},
+		"a resource":           {url.Values{"RoleName": {"r"}, "AssumeRolePolicyDocument": {`{"Statement":[{"Effect":"Allow","Action":"x","Principal":"*","Resource":"*"}]}`}}, "Has prohibited field Resource"},
+		"path without slashes": {url.Values{"RoleName": {"r"}, "Path": {"x"}, "AssumeRolePolicyDocument": {trust}}, "The specified value for path is invalid."},
+		"too long a session":   {url.Values{"RoleName": {"r"}, "MaxSessionDuration": {"43201"}, "AssumeRolePolicyDocument": {trust}}, "maxSessionDuration"},
+		"one tag twice":        {url.Values{"RoleName": {"r"}, "AssumeRolePolicyDocument": {trust}, "Tags.member.1.Key": {"a"}, "Tags.member.2.Key": {"a"}}, "Duplicate tag keys found."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.in.Set("Action", "CreateRole")

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lamina-run/lamina"
@@ -21,8 +22,10 @@ import (
 
 // Verifier tells who signed a request.
 type Verifier struct {
-	keys Keys
-	now  func() time.Time
+	keys       Keys
+	now        func() time.Time
+	sessions   *Sessions   // nil accepts no session tokens
+	principals *Principals // whom sessions are of; with sessions only
 
 	mu      sync.RWMutex
 	signing map[string]*signingKey // by credential
@@ -34,15 +37,24 @@ func NewVerifier(keys Keys, now func() time.Time) *Verifier {
 	return &Verifier{keys: keys, now: now, signing: map[string]*signingKey{}}
 }
 
+// AcceptSessions makes the verifier accept the tokens of sessions, as long as
+// principals know the user or the role that they are of. It returns the verifier,
+// and is called before the first request.
+func (v *Verifier) AcceptSessions(sessions *Sessions, principals *Principals) *Verifier {
+	v.sessions, v.principals = sessions, principals
+	return v
+}
+
 // signingKeys bounds the derived keys that are remembered. Only a credential
 // with a correct signature gets in, so strangers can't push out the others.
 const signingKeys = 1024
 
 // signingKey is what a secret becomes for one day, region and service.
 type signingKey struct {
-	secret string
+	key    Key
 	caller Caller
-	macs   sync.Pool // hash.Hash, HMACs with the derived key
+	used   atomic.Int64 // when a request was proven last, in Unix milliseconds; 0 since this was noted
+	macs   sync.Pool    // hash.Hash, HMACs with the derived key
 }
 
 func newSigningKey(k Key, a *authorization) *signingKey {
@@ -52,7 +64,7 @@ func newSigningKey(k Key, a *authorization) *signingKey {
 		return h.Sum(nil)
 	}
 	derived := mac(mac(mac(mac([]byte("AWS4"+k.Secret), a.date), a.region), a.service), terminator)
-	s := &signingKey{secret: k.Secret, caller: callerFor(k, strings.Clone(a.region), strings.Clone(a.service))}
+	s := &signingKey{key: k, caller: callerFor(k, strings.Clone(a.region), strings.Clone(a.service))}
 	s.macs.New = func() any { return hmac.New(sha256.New, derived) }
 	return s
 }
@@ -70,6 +82,7 @@ func (s *signingKey) sign(text []byte) (sum [sha256.Size]byte) {
 const (
 	mismatch     = "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details."
 	invalidToken = "The security token included in the request is invalid."
+	expiredToken = "The security token included in the request is expired"
 
 	contentHash     = "X-Amz-Content-Sha256"
 	unsignedPayload = "UNSIGNED-PAYLOAD"
@@ -94,14 +107,15 @@ func (v *Verifier) Verify(req *http.Request) (Caller, error) {
 	if err := a.read(req); err != nil {
 		return Caller{}, err
 	}
-	if err := a.check(v.now()); err != nil {
+	now := v.now()
+	if err := a.check(now); err != nil {
 		return Caller{}, err
 	}
-	key, unknown, err := v.signingKey(req.Context(), &a)
+	key, unknown, err := v.signingKey(req, &a)
 	if err != nil {
 		return Caller{}, err
 	}
-	c := claim{v: v, a: a, key: key, unknown: unknown || hasToken(req)}
+	c := claim{v: v, a: a, key: key, unknown: unknown, now: now}
 
 	s := scratches.Get().(*scratch) //nolint:forcetypeassert // New makes nothing else
 	defer s.release()
@@ -120,8 +134,13 @@ func (v *Verifier) Verify(req *http.Request) (Caller, error) {
 }
 
 // signingKey finds the key of the credential, or a stranger's that takes as long.
-func (v *Verifier) signingKey(ctx context.Context, a *authorization) (_ *signingKey, unknown bool, err error) {
-	key, err := v.keys.AccessKey(ctx, a.keyID)
+func (v *Verifier) signingKey(req *http.Request, a *authorization) (_ *signingKey, unknown bool, err error) {
+	var key Key
+	if token := sessionToken(req); token != "" {
+		key, err = v.sessionKey(req.Context(), token, a.keyID)
+	} else {
+		key, err = v.keys.AccessKey(req.Context(), a.keyID)
+	}
 	switch {
 	case errors.Is(err, lamina.ErrNotFound):
 		return newSigningKey(stranger, a), true, nil
@@ -131,10 +150,25 @@ func (v *Verifier) signingKey(ctx context.Context, a *authorization) (_ *signing
 	v.mu.RLock()
 	s := v.signing[a.credential]
 	v.mu.RUnlock()
-	if s != nil && s.secret == key.Secret && s.caller.Account == key.Account {
+	if s != nil && s.key == key {
 		return s, false, nil
 	}
 	return newSigningKey(key, a), false, nil
+}
+
+// sessionKey finds the key that a session token comes with, expired or not.
+func (v *Verifier) sessionKey(ctx context.Context, token, id string) (Key, error) {
+	if v.sessions == nil {
+		return Key{}, lamina.ErrNotFound
+	}
+	key, err := v.sessions.open(token)
+	if err != nil || key.ID != id {
+		return Key{}, lamina.ErrNotFound
+	}
+	if err := v.principals.exists(ctx, key); err != nil {
+		return Key{}, err
+	}
+	return key, nil
 }
 
 // remember keeps the key of a proven credential for the next request.
@@ -151,10 +185,19 @@ func (v *Verifier) remember(credential string, s *signingKey) {
 	v.signing[strings.Clone(credential)] = s
 }
 
-// hasToken reports whether the request carries a session token. Lamina gives out
-// none, so whichever it is, it is not valid.
-func hasToken(req *http.Request) bool {
-	return req.Header.Get("X-Amz-Security-Token") != "" || strings.Contains(req.URL.RawQuery, "X-Amz-Security-Token=")
+// sessionToken returns the session token that the request carries, or "".
+func sessionToken(req *http.Request) string {
+	const name = "X-Amz-Security-Token"
+	if h := req.Header[name]; len(h) > 0 && h[0] != "" {
+		return h[0]
+	}
+	if strings.Contains(req.URL.RawQuery, name+"=") {
+		if token := req.URL.Query().Get(name); token != "" {
+			return token
+		}
+		return "-" // there is one, and it is not legible
+	}
+	return ""
 }
 
 // claim is a request's signature, waiting for the payload's hash.
@@ -162,7 +205,8 @@ type claim struct {
 	v       *Verifier
 	a       authorization
 	key     *signingKey
-	unknown bool // no such key, or a session token
+	unknown bool // no such key, or no such session
+	now     time.Time
 }
 
 // prove finishes the canonical request with the payload's hash, or what stands
@@ -186,6 +230,10 @@ func (c *claim) prove(canonical []byte, payload string) error {
 	case !same:
 		return wire.InvalidSignature.New(mismatch)
 	}
+	if session := c.key.key.Session; session != nil && !c.now.Before(session.Expires) {
+		return wire.ExpiredToken.New(expiredToken)
+	}
+	c.key.used.Store(c.now.UnixMilli())
 	c.v.remember(c.a.credential, c.key)
 	return nil
 }

@@ -554,7 +554,7 @@ func TestKeyCache(t *testing.T) {
 	ask(docKey.Secret, 1)
 	keys.key.Secret = "changed"
 	ask(docKey.Secret, 1)
-	cache.Forget(docKey.ID)
+	cache.Forget()
 	ask("changed", 2)
 	keys.key, keys.err = Key{}, lamina.ErrNotFound
 	now = now.Add(keyLife)

@@ -58,10 +58,17 @@ type environment struct {
 	after    func() bool     // what is left of an invocation whose result is known; tells whether the environment is reusable
 
 	idleSince time.Time // guarded by the runner's mutex
+	until     time.Time // when credentials are about to expire; zero is never
 	warm      bool      // counted in the provision's warm; guarded by the runner's mutex
 
 	tasks sync.WaitGroup // serving the session, reading the output
 }
+
+// longest is how long an invocation can take: credentials hold until it has ended.
+const longest = 15 * time.Minute
+
+// outlived reports whether no invocation should begin in e any more.
+func (e *environment) outlived(now time.Time) bool { return !e.until.IsZero() && now.After(e.until) }
 
 // start makes an environment in the slot that the caller has, on demand or as
 // one of those of s. On an error the slot stays the caller's.
@@ -79,7 +86,9 @@ func (r *Runner) start(p *pool, v lamina.Version, s *provision) (_ *environment,
 	now := r.options.Now()
 	request := runtimes.Request{Version: v, LogStream: runtimes.LogStream(v, now), Task: archives.task, Layers: archives.layers, Provisioned: s != nil, Endpoint: r.options.Endpoint}
 	if r.options.Credentials != nil {
-		request.Credentials = r.options.Credentials(v)
+		if request.Credentials, err = r.options.Credentials(ctx, v); err != nil {
+			return nil, fmt.Errorf("credentials of %s: %w", v.ARN(), err)
+		}
 	}
 	launch, err := r.options.Runtimes.Launch(ctx, request)
 	if err != nil {
@@ -103,6 +112,9 @@ func (r *Runner) start(p *pool, v lamina.Version, s *provision) (_ *environment,
 	e := &environment{
 		runner: r, pool: p, provision: s, version: v, launch: launch, archives: archives, box: box,
 		timer: time.NewTimer(time.Hour), alive: map[string]bool{},
+	}
+	if t := request.Credentials.Expires; !t.IsZero() {
+		e.until = t.Add(-longest)
 	}
 	e.timer.Stop()
 	// Not ended with ctx: closing the sandbox closes its listener and connections.

@@ -143,18 +143,12 @@ func (r *Runner) take(ctx context.Context, v *lamina.Version) (*environment, *po
 		return nil, nil, errStopped
 	}
 	p, outdated := r.poolOf(v)
-	if s := p.provision; s != nil && len(s.ready) > 0 {
-		n := len(s.ready)
-		e := s.ready[n-1]
-		s.ready = s.ready[:n-1]
+	if e, old := r.pop(p); e != nil {
 		r.mu.Unlock()
+		r.discard(append(outdated, old...))
 		return e, p, nil
-	}
-	if n := len(p.idle); n > 0 {
-		e := p.idle[n-1]
-		p.idle = p.idle[:n-1]
-		r.mu.Unlock()
-		return e, p, nil
+	} else if old != nil {
+		outdated = append(outdated, old...)
 	}
 	if len(outdated) == 0 && r.slots >= r.max {
 		// Of all that wait for their next invocation, the one that waited longest goes.
@@ -171,9 +165,7 @@ func (r *Runner) take(ctx context.Context, v *lamina.Version) (*environment, *po
 			closeAll(outdated)
 			return nil, p, nil
 		}
-		for _, e := range outdated {
-			r.environments.Go(e.discard)
-		}
+		r.discard(outdated)
 		return nil, p, nil
 	}
 	w := &waiter{pool: p, granted: make(chan grant, 1)}
@@ -212,6 +204,54 @@ func (r *Runner) take(ctx context.Context, v *lamina.Version) (*environment, *po
 	return nil, nil, err
 }
 
+// pop takes a provisioned environment of a pool, else the one that was used last,
+// and those on the way to it that can't be used any longer. It wants r.mu.
+func (r *Runner) pop(p *pool) (e *environment, old []*environment) {
+	lists := []*[]*environment{&p.idle}
+	if p.provision != nil {
+		lists = []*[]*environment{&p.provision.ready, &p.idle}
+	}
+	now := r.options.Now()
+	for _, list := range lists {
+		for n := len(*list); n > 0; n-- {
+			e := (*list)[n-1]
+			*list = (*list)[:n-1]
+			if !e.outlived(now) {
+				return e, old
+			}
+			old = append(old, e)
+		}
+	}
+	return nil, old
+}
+
+// discard closes environments while the caller goes on.
+func (r *Runner) discard(all []*environment) {
+	for _, e := range all {
+		r.environments.Go(e.discard)
+	}
+}
+
+// outlived takes the environments that can't be used any longer out of a pool. It
+// wants r.mu.
+func (r *Runner) outlived(p *pool) (out []*environment) {
+	now := r.options.Now()
+	take := func(from []*environment) []*environment {
+		return slices.DeleteFunc(from, func(e *environment) bool {
+			old := e.outlived(now)
+			if old {
+				out = append(out, e)
+			}
+			return old
+		})
+	}
+	p.idle = take(p.idle)
+	if p.provision != nil {
+		p.provision.ready = take(p.provision.ready)
+	}
+	return out
+}
+
 // oldest takes the environment that is idle for longest out of its pool. It
 // wants r.mu.
 func (r *Runner) oldest() *environment {
@@ -231,7 +271,7 @@ func (r *Runner) oldest() *environment {
 }
 
 // expired takes the environments that are idle since before the given time out
-// of their pools.
+// of their pools, and those whose credentials are about to expire.
 func (r *Runner) expired(before time.Time) []*environment {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -243,6 +283,7 @@ func (r *Runner) expired(before time.Time) []*environment {
 		}
 		out = append(out, p.idle[:n]...)
 		p.idle = slices.Delete(p.idle, 0, n)
+		out = append(out, r.outlived(p)...)
 	}
 	return out
 }
@@ -268,7 +309,7 @@ func (r *Runner) put(e *environment, reusable bool) {
 	if s != nil && (!e.running || s.live > s.want) { // no longer initialized, or released
 		reusable = false
 	}
-	if !reusable || e.pool.retired || r.stopped {
+	if !reusable || e.pool.retired || r.stopped || e.outlived(r.options.Now()) {
 		r.mu.Unlock()
 		e.discard()
 		return

@@ -26,8 +26,9 @@ type Options struct {
 	Runtimes  *runtimes.Set
 	Limits    lamina.Limits
 	Now       func() time.Time
-	// Credentials makes those of one environment; nil gives none.
-	Credentials func(lamina.Version) runtimes.Credentials
+	// Credentials makes those of one environment, which is not used any more when
+	// they are about to expire; nil gives none.
+	Credentials func(context.Context, lamina.Version) (runtimes.Credentials, error)
 	// Logs takes what functions print; nil drops it.
 	Logs Logs
 	// Directories shows those of the host that versions name; nil shows none.

@@ -103,8 +103,8 @@ func newHost(t testing.TB, change func(*runner.Options)) *host {
 	}
 	o := runner.Options{
 		Log: log, Sandboxes: pool, Layers: cache, Runtimes: h.runtimes, Limits: lamina.DefaultLimits(), Now: time.Now,
-		Credentials: func(lamina.Version) runtimes.Credentials {
-			return runtimes.Credentials{AccessKeyID: "AKID", SecretAccessKey: "SECRET", SessionToken: "TOKEN"}
+		Credentials: func(context.Context, lamina.Version) (runtimes.Credentials, error) {
+			return runtimes.Credentials{AccessKeyID: "AKID", SecretAccessKey: "SECRET", SessionToken: "TOKEN"}, nil
 		},
 	}
 	if change != nil {

@@ -1,11 +1,13 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -30,11 +32,17 @@ const (
 	logsBody = 8 << 20
 )
 
+// Authority decides what callers may do.
+type Authority interface {
+	// Permit answers AWS's AccessDeniedException when the caller lacks a permission.
+	Permit(ctx context.Context, c identity.Caller, n identity.Need) error
+}
+
 // NewLogs serves CloudWatch Logs of a store. Its requests are authenticated and
 // carry their caller.
-func NewLogs(store *logs.Store, log *slog.Logger) http.Handler {
+func NewLogs(store *logs.Store, authority Authority, log *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		answer, err := answerLogs(store, req)
+		answer, err := answerLogs(store, authority, req)
 		if err == nil {
 			w.Header().Set("Content-Type", jsonType)
 			w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
@@ -63,7 +71,7 @@ func NewLogs(store *logs.Store, log *slog.Logger) http.Handler {
 	})
 }
 
-func answerLogs(store *logs.Store, req *http.Request) ([]byte, error) {
+func answerLogs(store *logs.Store, authority Authority, req *http.Request) ([]byte, error) {
 	ctx := req.Context()
 	body, err := io.ReadAll(io.LimitReader(req.Body, logsBody+1))
 	if len(body) > logsBody {
@@ -85,14 +93,50 @@ func answerLogs(store *logs.Store, req *http.Request) ([]byte, error) {
 		return nil, wire.UnknownOperation.Errorf("CloudWatch Logs wants POST requests with the header %s: %s<operation>.", targetHeader, logsTarget)
 	}
 	record := wire.RecordOf(ctx)
-	if record.Operation, record.Mutates = operation, logsMutates(operation); record.Mutates {
-		var about struct{ LogGroupName, LogStreamName, ResourceArn string }
+	var about logsNames
+	if record.Operation, record.Mutates = operation, logsMutates(operation); record.Mutates || !caller.IsRoot() {
 		_ = json.Unmarshal(body, &about) // what is wrong with it, the operation tells
+	}
+	if !caller.IsRoot() { // every operation stays in the caller's account
+		if err := authority.Permit(ctx, caller, about.need(caller, operation)); err != nil {
+			return nil, err
+		}
+	}
+	if record.Mutates {
 		record.Tell("logGroupName", about.LogGroupName)
 		record.Tell("logStreamName", about.LogStreamName)
 		record.Tell("resourceArn", about.ResourceArn)
 	}
 	return store.Answer(ctx, lamina.Scope{Account: caller.Account, Region: caller.Region}, operation, body)
+}
+
+// logsNames are the members of requests that say what they are about.
+type logsNames struct {
+	LogGroupName, LogGroupIdentifier, LogStreamName, ResourceArn string
+	Tags                                                         map[string]string
+}
+
+// need says what an operation takes, as the Service Authorization Reference has it.
+func (a logsNames) need(c identity.Caller, operation string) identity.Need {
+	n := identity.Need{Action: "logs:" + operation, Account: c.Account}
+	base := "arn:" + lamina.Partition + ":logs:" + c.Region + ":" + c.Account + ":log-group:"
+	group := a.LogGroupName
+	if group == "" {
+		group = strings.TrimSuffix(strings.TrimPrefix(a.LogGroupIdentifier, base), ":*")
+	}
+	switch {
+	case a.ResourceArn != "":
+		n.Resource = strings.TrimSuffix(a.ResourceArn, ":*")
+	default:
+		n.Resource = base + group + ":log-stream:" + a.LogStreamName
+	}
+	for key, value := range a.Tags {
+		n.Set("aws:RequestTag/"+key, value)
+	}
+	if len(a.Tags) > 0 {
+		n.Set("aws:TagKeys", slices.Sorted(maps.Keys(a.Tags))...)
+	}
+	return n
 }
 
 // logsMutates reports whether an operation changes more than the lines of a stream.

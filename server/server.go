@@ -119,6 +119,7 @@ func (s *Server) operation(w http.ResponseWriter, req *http.Request) {
 		s.refuse(w, req, err)
 		return
 	}
+	caller.Source, caller.Agent, caller.Secure = source(req), req.UserAgent(), req.TLS != nil
 	service, ok := s.o.Services[caller.Service]
 	if !ok {
 		s.refuse(w, req, wire.UnknownOperation.Errorf("Lamina does not offer the service %q.", caller.Service))
@@ -127,7 +128,7 @@ func (s *Server) operation(w http.ResponseWriter, req *http.Request) {
 	record := &wire.Record{}
 	ctx := wire.WithRecord(identity.WithCaller(req.Context(), caller), record)
 	told := &statusWriter{ResponseWriter: w, status: http.StatusOK}
-	defer s.audit(req, caller, record, told, id) // also when a handler breaks the connection off
+	defer s.audit(caller, record, told, id) // also when a handler breaks the connection off
 	service.ServeHTTP(told, req.WithContext(ctx))
 	s.o.Log.LogAttrs(req.Context(), slog.LevelDebug, "request answered",
 		slog.String("request_id", id), slog.String("service", caller.Service), slog.String("account", caller.Account),
@@ -150,18 +151,23 @@ func (w *statusWriter) WriteHeader(status int) {
 // Unwrap is for [http.ResponseController].
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
+// source is the IP address of the client.
+func source(req *http.Request) string {
+	host, _, err := net.SplitHostPort(req.RemoteAddr)
+	if err != nil {
+		return req.RemoteAddr
+	}
+	return host
+}
+
 // audit tells of a request that changed something, or was not allowed to.
-func (s *Server) audit(req *http.Request, c identity.Caller, r *wire.Record, w *statusWriter, id string) {
+func (s *Server) audit(c identity.Caller, r *wire.Record, w *statusWriter, id string) {
 	denied := w.status == http.StatusForbidden || strings.HasPrefix(r.Code, "AccessDenied")
 	if s.o.Audit == nil || r.Operation == "" || !r.Mutates && !denied {
 		return
 	}
-	source, _, err := net.SplitHostPort(req.RemoteAddr)
-	if err != nil {
-		source = req.RemoteAddr
-	}
 	s.o.Audit(audit.Entry{
-		RequestID: id, Account: c.Account, Principal: c.ARN, KeyID: c.AccessKeyID, Source: source, Agent: req.UserAgent(),
+		RequestID: id, Account: c.Account, Principal: c.ARN, KeyID: c.AccessKeyID, Source: c.Source, Agent: c.Agent,
 		Service: c.Service, Region: c.Region, Operation: r.Operation, Names: r.Names, Status: w.status, Code: r.Code,
 	})
 }

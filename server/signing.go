@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/lamina-run/lamina"
@@ -45,14 +44,33 @@ type NewSigningProfile struct {
 // certificateBytes is more than any certificate with its issuers has.
 const certificateBytes = 256 << 10
 
+// Internal is what NewInternal serves.
+type Internal struct {
+	Profiles SigningProfiles
+	Accounts *identity.Accounts
+	// Operator is the account whose root may do what concerns other accounts.
+	Operator string
+	Log      *slog.Logger
+}
+
 // NewInternal serves what lamina's own verbs ask of a running server, of
 // requests that the account's root signed for the service "lamina":
 //
 //	GET  /_lamina/signing-profiles
 //	PUT  /_lamina/signing-profiles/{name}         NewSigningProfile
 //	POST /_lamina/signing-profiles/{name}/revoke
-func NewInternal(profiles SigningProfiles, log *slog.Logger) http.Handler {
+//
+// and, of the operator's:
+//
+//	GET    /_lamina/accounts
+//	POST   /_lamina/accounts                       NewAccount
+//	GET    /_lamina/organizations
+//	POST   /_lamina/organizations                  NewAccount
+//	PUT    /_lamina/organizations/{id}/accounts/{account}
+//	DELETE /_lamina/organizations/{id}/accounts/{account}
+func NewInternal(o Internal) http.Handler {
 	mux := http.NewServeMux()
+	profiles, log := o.Profiles, o.Log
 	handle := func(pattern string, answer func(*http.Request) (any, error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, req *http.Request) {
 			record := wire.RecordOf(req.Context())
@@ -76,16 +94,9 @@ func NewInternal(profiles SigningProfiles, log *slog.Logger) http.Handler {
 		return map[string]any{"SigningProfiles": out}, err
 	})
 	handle("PUT /_lamina/signing-profiles/{name}", func(req *http.Request) (any, error) {
-		body, err := io.ReadAll(http.MaxBytesReader(nil, req.Body, certificateBytes))
-		if _, large := errors.AsType[*http.MaxBytesError](err); large {
-			return nil, wire.RequestEntityTooLarge.Errorf("Request must be smaller than %d bytes", certificateBytes)
-		}
-		if err != nil {
-			return nil, err // the signature was wrong, or the client is gone
-		}
 		var in NewSigningProfile
-		if err := json.Unmarshal(body, &in); err != nil {
-			return nil, wire.Serialization.Errorf("The body is no JSON of a signing profile: %v", err)
+		if err := readInternal(req, "a signing profile", &in); err != nil {
+			return nil, err
 		}
 		p, err := profiles.AddSigningProfile(req.Context(), req.PathValue("name"), []byte(in.Certificate))
 		return signingProfile(p), err
@@ -93,17 +104,33 @@ func NewInternal(profiles SigningProfiles, log *slog.Logger) http.Handler {
 	handle("POST /_lamina/signing-profiles/{name}/revoke", func(req *http.Request) (any, error) {
 		return struct{}{}, profiles.RevokeSigningProfile(req.Context(), req.PathValue("name"))
 	})
+	o.handleAccounts(handle)
 	handle("/", func(req *http.Request) (any, error) {
 		return nil, wire.UnknownOperation.Errorf("Lamina has no %s %s.", req.Method, req.URL.Path)
 	})
 	return mux
 }
 
+// readInternal reads a request's body as JSON.
+func readInternal(req *http.Request, what string, in any) error {
+	body, err := io.ReadAll(http.MaxBytesReader(nil, req.Body, certificateBytes))
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		return wire.RequestEntityTooLarge.Errorf("Request must be smaller than %d bytes", certificateBytes)
+	}
+	if err != nil {
+		return err // the signature was wrong, or the client is gone
+	}
+	if err := json.Unmarshal(body, in); err != nil {
+		return wire.Serialization.Errorf("The body is no JSON of %s: %v", what, err)
+	}
+	return nil
+}
+
 // answerRoot answers the account's root and nobody else: whose signature counts
 // is not for those to say whose code is checked.
 func answerRoot(req *http.Request, answer func(*http.Request) (any, error)) (any, error) {
 	c, ok := identity.CallerOf(req.Context())
-	if !ok || !strings.HasSuffix(c.ARN, ":root") {
+	if !ok || !c.IsRoot() {
 		return nil, wire.AccessDenied.Errorf("User: %s is not authorized to perform this operation: it is for the account's root.", c.ARN)
 	}
 	return answer(req)

@@ -74,10 +74,10 @@ func TestSigningProfileEndpoint(t *testing.T) {
 			var got fakeProfiles
 			req := httptest.NewRequest(c.method, "/_lamina/signing-profiles"+c.path, strings.NewReader(c.body))
 			if c.caller != "" {
-				req = req.WithContext(identity.WithCaller(req.Context(), identity.Caller{ARN: c.caller}))
+				req = req.WithContext(identity.WithCaller(req.Context(), identity.Caller{ARN: c.caller, Kind: kindOf(c.caller)}))
 			}
 			w := httptest.NewRecorder()
-			NewInternal(&got, slog.New(slog.DiscardHandler)).ServeHTTP(w, req)
+			NewInternal(Internal{Profiles: &got, Log: slog.New(slog.DiscardHandler)}).ServeHTTP(w, req)
 			if kind := w.Header().Get("X-Amzn-Errortype"); w.Code != c.status || kind != c.kind {
 				t.Errorf("%d %s; want %d %s", w.Code, kind, c.status, c.kind)
 			}
@@ -94,9 +94,9 @@ func TestSigningProfileEndpoint(t *testing.T) {
 func TestSigningProfileShape(t *testing.T) {
 	t.Parallel()
 	req := httptest.NewRequest(http.MethodGet, "/_lamina/signing-profiles", nil)
-	req = req.WithContext(identity.WithCaller(req.Context(), identity.Caller{ARN: "arn:aws:iam::000000000000:root"}))
+	req = req.WithContext(identity.WithCaller(req.Context(), identity.Caller{ARN: "arn:aws:iam::000000000000:root", Kind: identity.KindRoot}))
 	w := httptest.NewRecorder()
-	NewInternal(&fakeProfiles{}, slog.New(slog.DiscardHandler)).ServeHTTP(w, req)
+	NewInternal(Internal{Profiles: &fakeProfiles{}, Log: slog.New(slog.DiscardHandler)}).ServeHTTP(w, req)
 	var got struct{ SigningProfiles []SigningProfile }
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 		t.Fatal(err)
@@ -108,4 +108,11 @@ func TestSigningProfileShape(t *testing.T) {
 	if diff := cmp.Diff(want, got.SigningProfiles); diff != "" {
 		t.Errorf("differs (-want +got):\n%s", diff)
 	}
+}
+
+func kindOf(arn string) identity.Kind {
+	if strings.HasSuffix(arn, ":root") {
+		return identity.KindRoot
+	}
+	return identity.KindUser
 }

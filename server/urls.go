@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -147,8 +148,8 @@ func (s *Server) invokeURL(w http.ResponseWriter, req *http.Request, u control.S
 		}
 		a.caller = &c
 	}
-	if !u.Permits(a.caller) {
-		return forbidden
+	if ok, err := s.o.Plane.Permits(ctx, u, a.caller); err != nil || !ok {
+		return cmp.Or(err, error(forbidden))
 	}
 	body, err := readURLBody(w, req, s.o.Plane.RequestLimit())
 	if err != nil {

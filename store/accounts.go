@@ -2,40 +2,52 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
+
+	"github.com/lamina-run/lamina"
 )
 
 // Account owns resources.
 type Account struct {
-	ID      string // twelve digits
-	Name    string
-	Created time.Time
+	ID           string // twelve digits
+	Name         string
+	Email        string
+	Alias        string // "" without one
+	Organization string // ID of the organization that the account is in, "" for none
+	Joined       time.Time
+	Created      time.Time
 }
 
-// AccessKey signs requests for a user of an account.
-type AccessKey struct {
-	ID      string
-	Secret  string
-	Account string
-	User    string // "" is the root of the account
-	Created time.Time
-}
+const accountColumns = `id, name, email, alias, organization, joined, created`
 
-// InsertAccount adds an account. It fails with ErrExists if the ID is taken.
+// InsertAccount adds an account, in the organization that it names. It fails
+// with ErrExists if the ID is taken and with ErrNotFound if there is no such
+// organization.
 func (tx *Tx) InsertAccount(ctx context.Context, a Account) error {
-	err := tx.insert(ctx, `INSERT INTO account (id, name, created) VALUES ($1, $2, $3)
-		ON CONFLICT DO NOTHING`, a.ID, a.Name, toMillis(a.Created))
+	var joined int64
+	if a.Organization != "" {
+		joined = toMillis(a.Joined)
+	}
+	err := tx.insert(ctx, `INSERT INTO account (`+accountColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT DO NOTHING`, a.ID, a.Name, a.Email, a.Alias, textOrNull(a.Organization), joined, toMillis(a.Created))
 	if err != nil {
 		return fmt.Errorf("insert account %s: %w", a.ID, err)
 	}
 	return nil
 }
 
+func textOrNull(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
+
 func scanAccount(r scanner, a *Account) error {
-	var created int64
-	err := r.Scan(&a.ID, &a.Name, &created)
-	a.Created = fromMillis(created)
+	var organization sql.NullString
+	var joined, created int64
+	err := r.Scan(&a.ID, &a.Name, &a.Email, &a.Alias, &organization, &joined, &created)
+	a.Organization, a.Created = organization.String, fromMillis(created)
+	if organization.Valid {
+		a.Joined = fromMillis(joined)
+	}
 	return err
 }
 
@@ -43,7 +55,7 @@ func scanAccount(r scanner, a *Account) error {
 func (tx *Tx) Account(ctx context.Context, id string) (Account, error) {
 	var a Account
 	err := tx.one(ctx, func(r scanner) error { return scanAccount(r, &a) },
-		"SELECT id, name, created FROM account WHERE id = $1", id)
+		"SELECT "+accountColumns+" FROM account WHERE id = $1", id)
 	if err != nil {
 		return Account{}, fmt.Errorf("account %s: %w", id, err)
 	}
@@ -52,6 +64,15 @@ func (tx *Tx) Account(ctx context.Context, id string) (Account, error) {
 
 // Accounts returns all accounts, ordered by ID.
 func (tx *Tx) Accounts(ctx context.Context) ([]Account, error) {
+	return tx.accounts(ctx, "SELECT "+accountColumns+" FROM account ORDER BY id")
+}
+
+// OrganizationAccounts returns the accounts of an organization, ordered by ID.
+func (tx *Tx) OrganizationAccounts(ctx context.Context, organization string) ([]Account, error) {
+	return tx.accounts(ctx, "SELECT "+accountColumns+" FROM account WHERE organization = $1 ORDER BY id", organization)
+}
+
+func (tx *Tx) accounts(ctx context.Context, text string, args ...any) ([]Account, error) {
 	var all []Account
 	err := tx.each(ctx, func(r scanner) error {
 		var a Account
@@ -60,75 +81,119 @@ func (tx *Tx) Accounts(ctx context.Context) ([]Account, error) {
 		}
 		all = append(all, a)
 		return nil
-	}, "SELECT id, name, created FROM account ORDER BY id")
+	}, text, args...)
 	if err != nil {
 		return nil, fmt.Errorf("accounts: %w", err)
 	}
 	return all, nil
 }
 
-// PutAccessKey writes all of an access key, new or not. It fails with
-// ErrNotFound if the account is unknown.
-func (tx *Tx) PutAccessKey(ctx context.Context, k AccessKey) error {
-	err := tx.exec(ctx, `INSERT INTO access_key (id, secret, account, user_name, created)
-		VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (id) DO UPDATE SET secret = excluded.secret, account = excluded.account,
-			user_name = excluded.user_name, created = excluded.created`,
-		k.ID, tx.secrets.seal(k.Secret, keyOwner(k.ID)), k.Account, k.User, toMillis(k.Created))
+// SetAccountAlias gives an account an alias, or takes it away. It fails with
+// ErrExists if another account has it and with ErrNotFound if there is no such
+// account.
+func (tx *Tx) SetAccountAlias(ctx context.Context, id, alias string) error {
+	var taken bool
+	err := tx.one(ctx, func(r scanner) error { return r.Scan(&taken) },
+		"SELECT EXISTS (SELECT 1 FROM account WHERE alias = $1 AND alias <> '' AND id <> $2)", alias, id)
+	if err == nil && taken {
+		err = lamina.ErrExists
+	}
+	changed := true
+	if err == nil {
+		changed, err = tx.change(ctx, "UPDATE account SET alias = $2 WHERE id = $1", id, alias)
+	}
+	if err == nil && !changed {
+		err = lamina.ErrNotFound
+	}
 	if err != nil {
-		return fmt.Errorf("put access key %s: %w", k.ID, err)
+		return fmt.Errorf("alias of account %s: %w", id, err)
 	}
 	return nil
 }
 
-// keyOwner names the secret of an access key.
-func keyOwner(id string) string { return "access key " + id }
-
-func (tx *Tx) scanAccessKey(r scanner, k *AccessKey) error {
-	var created int64
-	err := r.Scan(&k.ID, &k.Secret, &k.Account, &k.User, &created)
-	if err != nil {
-		return err
+// SetAccountOrganization puts an account into an organization, or, with "", out
+// of the one that it is in. It fails with ErrNotFound if there is no such account
+// or organization.
+func (tx *Tx) SetAccountOrganization(ctx context.Context, id, organization string, joined time.Time) error {
+	var at int64
+	if organization != "" {
+		at = toMillis(joined)
 	}
-	k.Created = fromMillis(created)
-	k.Secret, err = tx.secrets.open(k.Secret, keyOwner(k.ID))
+	changed, err := tx.change(ctx, "UPDATE account SET organization = $2, joined = $3 WHERE id = $1", id, textOrNull(organization), at)
+	if err == nil && !changed {
+		err = lamina.ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("organization of account %s: %w", id, err)
+	}
+	return nil
+}
+
+// LockAccount is Account for a caller that will change it: others who lock it
+// wait until the transaction ends.
+func (tx *Tx) LockAccount(ctx context.Context, id string) (Account, error) {
+	var a Account
+	err := tx.one(ctx, func(r scanner) error { return scanAccount(r, &a) },
+		"UPDATE account SET name = name WHERE id = $1 RETURNING "+accountColumns, id)
+	if err != nil {
+		return Account{}, fmt.Errorf("lock account %s: %w", id, err)
+	}
+	return a, nil
+}
+
+// Organization is a set of accounts.
+type Organization struct {
+	ID         string // such as o-a1b2c3d4e5
+	Name       string
+	Root       string // such as r-ab12
+	Management string // the account that made it, "" when the operator did
+	Created    time.Time
+}
+
+const organizationColumns = `id, name, root, management, created`
+
+func scanOrganization(r scanner, o *Organization) error {
+	var created int64
+	err := r.Scan(&o.ID, &o.Name, &o.Root, &o.Management, &created)
+	o.Created = fromMillis(created)
 	return err
 }
 
-// AccessKey returns an access key, or ErrNotFound.
-func (tx *Tx) AccessKey(ctx context.Context, id string) (AccessKey, error) {
-	var k AccessKey
-	err := tx.one(ctx, func(r scanner) error { return tx.scanAccessKey(r, &k) },
-		"SELECT id, secret, account, user_name, created FROM access_key WHERE id = $1", id)
+// InsertOrganization adds an organization. It fails with ErrExists if the ID is
+// taken.
+func (tx *Tx) InsertOrganization(ctx context.Context, o Organization) error {
+	err := tx.insert(ctx, `INSERT INTO organization (`+organizationColumns+`) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT DO NOTHING`, o.ID, o.Name, o.Root, o.Management, toMillis(o.Created))
 	if err != nil {
-		return AccessKey{}, fmt.Errorf("access key %s: %w", id, err)
+		return fmt.Errorf("insert organization %s: %w", o.ID, err)
 	}
-	return k, nil
+	return nil
 }
 
-// AccessKeys returns the access keys of an account, ordered by ID.
-func (tx *Tx) AccessKeys(ctx context.Context, account string) ([]AccessKey, error) {
-	var all []AccessKey
+// Organization returns an organization, or ErrNotFound.
+func (tx *Tx) Organization(ctx context.Context, id string) (Organization, error) {
+	var o Organization
+	err := tx.one(ctx, func(r scanner) error { return scanOrganization(r, &o) },
+		"SELECT "+organizationColumns+" FROM organization WHERE id = $1", id)
+	if err != nil {
+		return Organization{}, fmt.Errorf("organization %s: %w", id, err)
+	}
+	return o, nil
+}
+
+// Organizations returns all organizations, ordered by ID.
+func (tx *Tx) Organizations(ctx context.Context) ([]Organization, error) {
+	var all []Organization
 	err := tx.each(ctx, func(r scanner) error {
-		var k AccessKey
-		if err := tx.scanAccessKey(r, &k); err != nil {
+		var o Organization
+		if err := scanOrganization(r, &o); err != nil {
 			return err
 		}
-		all = append(all, k)
+		all = append(all, o)
 		return nil
-	}, `SELECT id, secret, account, user_name, created FROM access_key
-		WHERE account = $1 ORDER BY id`, account)
+	}, "SELECT "+organizationColumns+" FROM organization ORDER BY id")
 	if err != nil {
-		return nil, fmt.Errorf("access keys of account %s: %w", account, err)
+		return nil, fmt.Errorf("organizations: %w", err)
 	}
 	return all, nil
-}
-
-// DeleteAccessKey removes an access key and reports whether there was one.
-func (tx *Tx) DeleteAccessKey(ctx context.Context, id string) (existed bool, err error) {
-	existed, err = tx.change(ctx, "DELETE FROM access_key WHERE id = $1", id)
-	if err != nil {
-		return false, fmt.Errorf("delete access key %s: %w", id, err)
-	}
-	return existed, nil
 }

@@ -181,146 +181,6 @@ func TestTags(t *testing.T) {
 	})
 }
 
-func TestAccounts(t *testing.T) {
-	onBoth(t, func(t *testing.T, s *Store) {
-		ctx := t.Context()
-		a, b := Account{ID: "111111111111", Name: "a", Created: now}, Account{ID: "222222222222", Created: now}
-		key := AccessKey{ID: "AKIA1", Secret: "s", Account: a.ID, User: "ann", Created: now}
-		update(t, s, func(tx *Tx) error {
-			return errors.Join(tx.InsertAccount(ctx, b), tx.InsertAccount(ctx, a), tx.PutAccessKey(ctx, key))
-		})
-		key.Secret, key.User = "t", ""
-		update(t, s, func(tx *Tx) error { return tx.PutAccessKey(ctx, key) })
-		view(t, s, func(tx *Tx) error {
-			accounts, err := tx.Accounts(ctx)
-			if diff := cmp.Diff([]Account{a, b}, accounts); diff != "" || err != nil {
-				t.Errorf("Accounts: %v, differ (-want +got):\n%s", err, diff)
-			}
-			if got, err := tx.Account(ctx, a.ID); got != a || err != nil {
-				t.Errorf("Account = %v, %v; want %v", got, err, a)
-			}
-			if got, err := tx.AccessKey(ctx, key.ID); got != key || err != nil {
-				t.Errorf("AccessKey = %v, %v; want %v", got, err, key)
-			}
-			if got, err := tx.AccessKeys(ctx, a.ID); !slices.Equal(got, []AccessKey{key}) || err != nil {
-				t.Errorf("AccessKeys = %v, %v; want %v", got, err, key)
-			}
-			return nil
-		})
-		for _, want := range []bool{true, false} {
-			update(t, s, func(tx *Tx) error {
-				existed, err := tx.DeleteAccessKey(ctx, key.ID)
-				if existed != want {
-					t.Errorf("DeleteAccessKey = %t; want %t", existed, want)
-				}
-				return err
-			})
-		}
-	})
-}
-
-func TestRoles(t *testing.T) {
-	onBoth(t, func(t *testing.T, s *Store) {
-		ctx := t.Context()
-		const account = "111111111111"
-		role := func(name, path string) Role {
-			return Role{
-				Account: account, Name: name, ID: "AROA" + name, Path: path, Description: "d", TrustPolicy: "{}",
-				MaxSessionSeconds: 3600, Created: now,
-			}
-		}
-		a, b, c := role("a", "/"), role("b", "/team/"), role("c", "/team%/")
-		a.Tags = map[string]string{"k": "v"}
-		update(t, s, func(tx *Tx) error {
-			return errors.Join(
-				tx.InsertAccount(ctx, Account{ID: account}),
-				tx.InsertRole(ctx, c), tx.InsertRole(ctx, a), tx.InsertRole(ctx, b),
-				tx.AttachRolePolicy(ctx, account, "a", "arn:2"),
-				tx.AttachRolePolicy(ctx, account, "a", "arn:1"),
-				tx.AttachRolePolicy(ctx, account, "a", "arn:1"),
-				tx.PutRolePolicy(ctx, account, "a", "inline", "1"),
-				tx.PutRolePolicy(ctx, account, "a", "inline", "2"),
-			)
-		})
-		b.Description, b.Tags = "changed", map[string]string{"x": ""}
-		update(t, s, func(tx *Tx) error { return tx.UpdateRole(ctx, b) })
-		view(t, s, func(tx *Tx) error {
-			for _, want := range []Role{a, b, c} {
-				got, err := tx.Role(ctx, account, want.Name)
-				if diff := cmp.Diff(want, got); diff != "" || err != nil {
-					t.Errorf("Role(%s): %v, differs (-want +got):\n%s", want.Name, err, diff)
-				}
-			}
-			for prefix, want := range map[string][]Role{"": {a, b, c}, "/": {a, b, c}, "/team": {b, c}, "/team%/": {c}, "/x": nil} {
-				got, err := tx.Roles(ctx, account, prefix, "", 10)
-				if diff := cmp.Diff(want, got); diff != "" || err != nil {
-					t.Errorf("Roles(%q): %v, differ (-want +got):\n%s", prefix, err, diff)
-				}
-			}
-			if got, err := tx.Roles(ctx, account, "/", "a", 1); len(got) != 1 || got[0].Name != "b" {
-				t.Errorf("Roles after a = %v, %v; want b", got, err)
-			}
-			if got, err := tx.AttachedRolePolicies(ctx, account, "a"); !slices.Equal(got, []string{"arn:1", "arn:2"}) {
-				t.Errorf("AttachedRolePolicies = %v, %v; want arn:1, arn:2", got, err)
-			}
-			if got, err := tx.RolePolicies(ctx, account, "a"); !slices.Equal(got, []string{"inline"}) {
-				t.Errorf("RolePolicies = %v, %v; want inline", got, err)
-			}
-			if got, err := tx.RolePolicy(ctx, account, "a", "inline"); got != "2" {
-				t.Errorf("RolePolicy = %q, %v; want 2", got, err)
-			}
-			return nil
-		})
-		for _, want := range []bool{true, false} {
-			update(t, s, func(tx *Tx) error {
-				detached, err1 := tx.DetachRolePolicy(ctx, account, "a", "arn:1")
-				deleted, err2 := tx.DeleteRolePolicy(ctx, account, "a", "inline")
-				if detached != want || deleted != want {
-					t.Errorf("DetachRolePolicy, DeleteRolePolicy = %t, %t; want %t", detached, deleted, want)
-				}
-				return errors.Join(err1, err2)
-			})
-		}
-		for _, want := range []bool{true, false} {
-			update(t, s, func(tx *Tx) error {
-				existed, err := tx.DeleteRole(ctx, account, "a")
-				if existed != want {
-					t.Errorf("DeleteRole = %t; want %t", existed, want)
-				}
-				return err
-			})
-		}
-	})
-}
-
-func TestPolicyDocuments(t *testing.T) {
-	onBoth(t, func(t *testing.T, s *Store) {
-		ctx := t.Context()
-		p := PolicyDocument{Account: "111111111111", Name: "p", ID: "ANPA1", Path: "/", Description: "d", Document: "{}", Created: now}
-		update(t, s, func(tx *Tx) error {
-			return errors.Join(tx.InsertAccount(ctx, Account{ID: p.Account}), tx.InsertPolicyDocument(ctx, p))
-		})
-		view(t, s, func(tx *Tx) error {
-			if got, err := tx.PolicyDocument(ctx, p.Account, "p"); got != p || err != nil {
-				t.Errorf("PolicyDocument = %v, %v; want %v", got, err, p)
-			}
-			if got, err := tx.PolicyDocuments(ctx, p.Account, "", 5); !slices.Equal(got, []PolicyDocument{p}) || err != nil {
-				t.Errorf("PolicyDocuments = %v, %v; want %v", got, err, p)
-			}
-			return nil
-		})
-		for _, want := range []bool{true, false} {
-			update(t, s, func(tx *Tx) error {
-				existed, err := tx.DeletePolicyDocument(ctx, p.Account, "p")
-				if existed != want {
-					t.Errorf("DeletePolicyDocument = %t; want %t", existed, want)
-				}
-				return err
-			})
-		}
-	})
-}
-
 // TestSentinels: taken names are ErrExists, and the transaction goes on; absent
 // things, and owners, are ErrNotFound.
 func TestSentinels(t *testing.T) {
@@ -334,10 +194,11 @@ func TestSentinels(t *testing.T) {
 		_, orphan := newFunction(absent)
 		alias := lamina.Alias{Function: id, Name: "prod", Target: "1"}
 		account := Account{ID: "111111111111"}
-		role := Role{Account: account.ID, Name: "r", ID: "AROA1"}
+		role := Identity{IdentityRef: IdentityRef{account.ID, KindRole, "r"}, ID: "AROA1"}
+		nobody := IdentityRef{account.ID, KindRole, "absent"}
 		document := PolicyDocument{Account: account.ID, Name: "p", ID: "ANPA1"}
 		update(t, s, func(tx *Tx) error {
-			return errors.Join(tx.InsertAlias(ctx, alias), tx.InsertAccount(ctx, account), tx.InsertRole(ctx, role), tx.InsertPolicyDocument(ctx, document))
+			return errors.Join(tx.InsertAlias(ctx, alias), tx.InsertAccount(ctx, account), tx.InsertIdentity(ctx, role), tx.InsertPolicyDocument(ctx, document))
 		})
 		update(t, s, func(tx *Tx) error { // one transaction: ErrExists does not end it
 			for name, err := range map[string]error{
@@ -346,7 +207,7 @@ func TestSentinels(t *testing.T) {
 				"InsertFunctionVersion": tx.InsertFunctionVersion(ctx, version),
 				"InsertAlias":           tx.InsertAlias(ctx, alias),
 				"InsertAccount":         tx.InsertAccount(ctx, account),
-				"InsertRole":            tx.InsertRole(ctx, role),
+				"InsertIdentity":        tx.InsertIdentity(ctx, role),
 				"InsertPolicyDocument":  tx.InsertPolicyDocument(ctx, document),
 			} {
 				if !errors.Is(err, lamina.ErrExists) {
@@ -370,21 +231,32 @@ func TestSentinels(t *testing.T) {
 			"InsertFunctionVersion": func(tx *Tx) error {
 				return tx.InsertFunctionVersion(ctx, orphan.Freeze(1, nil, "r", now))
 			},
-			"Alias":            func(tx *Tx) error { _, err := tx.Alias(ctx, id, "absent"); return err },
-			"InsertAlias":      func(tx *Tx) error { return tx.InsertAlias(ctx, lamina.Alias{Function: absent, Name: "a"}) },
-			"PutAlias":         func(tx *Tx) error { return tx.PutAlias(ctx, lamina.Alias{Function: absent, Name: "a"}) },
-			"Policy":           func(tx *Tx) error { _, err := tx.Policy(ctx, "absent"); return err },
-			"Account":          func(tx *Tx) error { _, err := tx.Account(ctx, "absent"); return err },
-			"AccessKey":        func(tx *Tx) error { _, err := tx.AccessKey(ctx, "absent"); return err },
-			"PutAccessKey":     func(tx *Tx) error { return tx.PutAccessKey(ctx, AccessKey{ID: "k", Account: "absent"}) },
-			"Role":             func(tx *Tx) error { _, err := tx.Role(ctx, account.ID, "absent"); return err },
-			"InsertRole":       func(tx *Tx) error { return tx.InsertRole(ctx, Role{Account: "absent", Name: "r", ID: "AROA2"}) },
-			"UpdateRole":       func(tx *Tx) error { return tx.UpdateRole(ctx, Role{Account: account.ID, Name: "absent"}) },
-			"AttachRolePolicy": func(tx *Tx) error { return tx.AttachRolePolicy(ctx, account.ID, "absent", "arn") },
-			"PutRolePolicy":    func(tx *Tx) error { return tx.PutRolePolicy(ctx, account.ID, "absent", "n", "{}") },
-			"RolePolicy":       func(tx *Tx) error { _, err := tx.RolePolicy(ctx, account.ID, "r", "absent"); return err },
-			"PolicyDocument":   func(tx *Tx) error { _, err := tx.PolicyDocument(ctx, account.ID, "absent"); return err },
-			"Setting":          func(tx *Tx) error { _, err := tx.Setting(ctx, "absent"); return err },
+			"Alias":          func(tx *Tx) error { _, err := tx.Alias(ctx, id, "absent"); return err },
+			"InsertAlias":    func(tx *Tx) error { return tx.InsertAlias(ctx, lamina.Alias{Function: absent, Name: "a"}) },
+			"PutAlias":       func(tx *Tx) error { return tx.PutAlias(ctx, lamina.Alias{Function: absent, Name: "a"}) },
+			"Policy":         func(tx *Tx) error { _, err := tx.Policy(ctx, "absent"); return err },
+			"Account":        func(tx *Tx) error { _, err := tx.Account(ctx, "absent"); return err },
+			"AccessKey":      func(tx *Tx) error { _, err := tx.AccessKey(ctx, "absent"); return err },
+			"PutAccessKey":   func(tx *Tx) error { return tx.PutAccessKey(ctx, AccessKey{ID: "k", Account: "absent"}) },
+			"Identity":       func(tx *Tx) error { _, err := tx.Identity(ctx, nobody); return err },
+			"LockIdentity":   func(tx *Tx) error { _, err := tx.LockIdentity(ctx, nobody); return err },
+			"RenameIdentity": func(tx *Tx) error { return tx.RenameIdentity(ctx, nobody, "another") },
+			"InsertIdentity": func(tx *Tx) error {
+				return tx.InsertIdentity(ctx, Identity{IdentityRef: IdentityRef{"absent", KindRole, "r"}, ID: "AROA2"})
+			},
+			"UpdateIdentity":  func(tx *Tx) error { return tx.UpdateIdentity(ctx, Identity{IdentityRef: nobody}) },
+			"AttachPolicy":    func(tx *Tx) error { return tx.AttachPolicy(ctx, nobody, "arn") },
+			"PutInlinePolicy": func(tx *Tx) error { return tx.PutInlinePolicy(ctx, nobody, InlinePolicy{"n", "{}"}) },
+			"AddMember": func(tx *Tx) error {
+				return tx.AddMember(ctx, IdentityRef{account.ID, KindInstanceProfile, "absent"}, role.IdentityRef)
+			},
+			"LockAccount":            func(tx *Tx) error { _, err := tx.LockAccount(ctx, "absent"); return err },
+			"SetAccountAlias":        func(tx *Tx) error { return tx.SetAccountAlias(ctx, "absent", "a") },
+			"SetAccountOrganization": func(tx *Tx) error { return tx.SetAccountOrganization(ctx, account.ID, "o-absent", now) },
+			"Organization":           func(tx *Tx) error { _, err := tx.Organization(ctx, "o-absent"); return err },
+			"LockPolicyDocument":     func(tx *Tx) error { _, err := tx.LockPolicyDocument(ctx, account.ID, "absent"); return err },
+			"PolicyDocument":         func(tx *Tx) error { _, err := tx.PolicyDocument(ctx, account.ID, "absent"); return err },
+			"Setting":                func(tx *Tx) error { _, err := tx.Setting(ctx, "absent"); return err },
 		} {
 			if err := s.Update(ctx, call); !errors.Is(err, lamina.ErrNotFound) {
 				t.Errorf("%s of something absent = %v; want ErrNotFound", name, err)

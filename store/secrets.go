@@ -169,25 +169,37 @@ func (s *Store) sealVersions(ctx context.Context) error {
 
 // sealKeys rewrites secrets of access keys that are in clear text.
 func (s *Store) sealKeys(ctx context.Context) error {
-	accounts := []Account(nil)
-	err := s.View(ctx, func(tx *Tx) (err error) {
-		accounts, err = tx.Accounts(ctx)
-		return err
-	})
-	for _, a := range accounts {
-		if err == nil {
-			err = s.Update(ctx, func(tx *Tx) error {
-				keys, err := tx.AccessKeys(ctx, a.ID)
-				for _, k := range keys {
-					if err == nil {
-						err = tx.PutAccessKey(ctx, k)
-					}
+	after := ""
+	for {
+		rows := 0
+		err := s.Update(ctx, func(tx *Tx) error {
+			at := after
+			var keys []AccessKey
+			err := tx.each(ctx, func(r scanner) error {
+				var k AccessKey
+				if err := tx.scanAccessKey(r, &k); err != nil {
+					return err
 				}
+				keys = append(keys, k)
+				return nil
+			}, `SELECT `+accessKeyColumns+` FROM access_key k WHERE k.id > $1 ORDER BY k.id LIMIT $2`, at, int64(sealBatch))
+			if err != nil {
 				return err
-			})
+			}
+			rows = len(keys)
+			for _, k := range keys {
+				if err := tx.PutAccessKey(ctx, k); err != nil {
+					return err
+				}
+				at = k.ID
+			}
+			after = at
+			return nil
+		})
+		if err != nil || rows < sealBatch {
+			return err
 		}
 	}
-	return err
 }
 
 // sealedConfig is a configuration as the database has it.

@@ -28,6 +28,10 @@ type Options struct {
 	// read. Operations that carry a zip answer ServiceException without it.
 	Stage func(ctx context.Context) (Upload, error)
 
+	// Authorize answers the exception of a caller who may not do what a request asks
+	// for, and returns the context for its handler. Nil allows everything.
+	Authorize func(ctx context.Context, operation string, in any) (context.Context, error)
+
 	MaxBody    int64 // of a request that carries a zip; 0 is DefaultMaxBody
 	MaxZip     int64 // 0 is DefaultMaxZip
 	MaxPayload int64 // of an invocation; less than 6 MiB is 6 MiB, and the handler's to refuse
@@ -280,7 +284,13 @@ func (r *Router) serve(ctx context.Context, rt *route, req *http.Request, params
 	if !rt.hasPayload() {
 		ctx = withDocument(ctx, body.document)
 	}
-	out, err := rt.call(ctx, in)
+	if r.opts.Authorize != nil {
+		ctx, err = r.opts.Authorize(ctx, rt.Name, in)
+	}
+	var out any
+	if err == nil {
+		out, err = rt.call(ctx, in)
+	}
 	if err != nil {
 		if AccessDenied.Is(err) {
 			RecordOf(ctx).tell(in)

@@ -153,6 +153,7 @@ func (s *settings) file(name string) string { return filepath.Join(s.Data, name)
 
 const (
 	keyFile      = "root-key.json"
+	databaseFile = "lamina.db"      // without --database
 	endpointFile = "endpoint"       // URL of the server that last used the directory
 	localFile    = "local-endpoint" // its URL for programs on this host that have the root key
 	tlsDir       = "tls"            // of the server's own authority

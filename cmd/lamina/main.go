@@ -35,6 +35,8 @@ type verbs struct {
 	Doctor         doctorVerb          `cmd:"" help:"Show what this machine offers, and what Lamina will use and enforce."`
 	Config         configVerb          `cmd:"" help:"Show the configuration that serve would use."`
 	SigningProfile signingProfileVerbs `cmd:"" help:"Whose signatures the running server recognizes."`
+	Account        accountVerbs        `cmd:"" help:"Accounts: each has resources, quotas and a root key of its own."`
+	Org            orgVerbs            `cmd:"" help:"Organizations: sets of accounts that permissions can name."`
 	Version        versionVerb         `cmd:"" help:"Show the version."`
 }
 

@@ -80,7 +80,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 	if err != nil {
 		return hint(fmt.Errorf("read the secret key: %w", err), "it has to be the one of the first start; check --secret-key-file")
 	}
-	db, err := store.Open(ctx, store.Options{Path: c.file("lamina.db"), URL: c.Database, Log: log, SecretKey: secret})
+	db, err := store.Open(ctx, store.Options{Path: c.file(databaseFile), URL: c.Database, Log: log, SecretKey: secret})
 	if errors.Is(err, store.ErrOtherKey) {
 		return hint(fmt.Errorf("open the database: %w", err), "give the key of the first start: --secret-key-file; without it, variables and access keys are lost")
 	}
@@ -94,6 +94,15 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 	if err != nil {
 		return fmt.Errorf("make the root key: %w", err)
 	}
+	sessions, err := newSessions(ctx, db)
+	if err != nil {
+		return err
+	}
+	who := identity.Options{
+		Store: db, Log: log, Now: time.Now, Keys: identity.StoreKeys(db), Principals: identity.NewPrincipals(db, time.Now), Sessions: sessions,
+	}
+	who.Authority = identity.NewAuthority(db, who.Principals, log, time.Now)
+	who.Trusts = who.Authority.Trusts
 	blobs, err := blob.OpenDisk(c.file("blobs"))
 	if err != nil {
 		return fmt.Errorf("open the archives: %w", err)
@@ -159,7 +168,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 		functions := runner.New(runner.Options{
 			Endpoint: inside, Directories: shown,
 			Log: log, Sandboxes: pool, Layers: layers, Runtimes: set, Limits: limits, Now: time.Now,
-			Credentials: newCredentials, Logs: kept, Idle: c.Idle, MaxEnvironments: c.Environments, CPUQuota: c.CPU == "quota",
+			Credentials: credentialsOf(who), Logs: kept, Idle: c.Idle, MaxEnvironments: c.Environments, CPUQuota: c.CPU == "quota",
 		})
 		running.start(ctx, "sandboxes", pool.Run)
 		running.start(ctx, "runner", functions.Run)
@@ -190,21 +199,24 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 	plane := control.New(control.Options{
 		Objects: bucket, Stage: stage, Queues: queue, Directories: shown, Networks: vpcs,
 		EventRetryDelay: func(attempts int) time.Duration { return lamina.EventRetryDelay(attempts, c.EventRetryDelay) },
-		Store:           db, Invoker: invoker, Provisioner: invoker, Locations: links, Limits: limits, Log: log, Now: time.Now,
+		Store:           db, Invoker: invoker, Provisioner: invoker, Authority: who.Authority, Locations: links, Limits: limits, Log: log, Now: time.Now,
 		URLAddress: server.URLAddress,
 	})
-	router := wire.NewRouter(wire.Options{Log: log, MaxZip: limits.ZippedUpload, MaxBody: wire.BodyFor(limits.ZippedUpload), MaxPayload: limits.RequestPayload, Stage: stage})
+	router := wire.NewRouter(wire.Options{Log: log, Authorize: plane.Authorize, MaxZip: limits.ZippedUpload, MaxBody: wire.BodyFor(limits.ZippedUpload), MaxPayload: limits.RequestPayload, Stage: stage})
 	plane.Register(router)
+	verifier := identity.NewVerifier(who.Keys, time.Now).AcceptSessions(sessions, who.Principals)
 	answering := make(chan struct{})
 	front := server.New(server.Options{
-		Log: log, Verifier: identity.NewVerifier(identity.StoreKeys(db), time.Now), Links: links, Archives: archives{blobs}, Ready: answering, Plane: plane, Audit: audited,
+		Log: log, Verifier: verifier, Links: links, Archives: archives{blobs}, Ready: answering, Plane: plane, Audit: audited,
 		Services: map[string]http.Handler{
-			"lambda": router, "sts": identity.NewSTS(log), "iam": identity.NewIAM(db, log, time.Now),
-			server.LogsService:    server.NewLogs(kept, log),
-			server.SigningService: server.NewInternal(plane, log),
+			"lambda": router, "sts": identity.NewSTS(who), "iam": identity.NewIAM(who),
+			identity.OrganizationsService: identity.NewOrganizations(who),
+			server.LogsService:            server.NewLogs(kept, who.Authority, log),
+			server.SigningService:         server.NewInternal(server.Internal{Profiles: plane, Accounts: &identity.Accounts{Options: who}, Operator: root.AccountID, Log: log}),
 		},
 	})
 
+	running.start(ctx, "key uses", func(ctx context.Context) error { return verifier.Run(ctx, db) })
 	running.start(ctx, "preparation", plane.Run)
 	running.start(ctx, "provisioned concurrency", plane.KeepProvisioned)
 	running.start(ctx, "events", plane.RunEvents)
@@ -290,25 +302,45 @@ func openNetworks(c *settings, root identity.Credentials) (control.Networks, err
 // newLinks makes the signer of download links, with the key that this
 // installation drew at its first start.
 func newLinks(ctx context.Context, db *store.Store, life time.Duration) (*server.Links, error) {
+	key, err := settingKey(ctx, db, "link-key")
+	if err != nil {
+		return nil, err
+	}
+	return &server.Links{Key: key, Life: life, Now: time.Now}, nil
+}
+
+// newSessions makes what issues temporary credentials, with the key that this
+// installation drew at its first start. All servers of one database share it.
+func newSessions(ctx context.Context, db *store.Store) (*identity.Sessions, error) {
+	key, err := settingKey(ctx, db, "session-key")
+	if err != nil {
+		return nil, err
+	}
+	return identity.NewSessions(key)
+}
+
+// settingKey returns the 32 random bytes that a setting keeps, drawn when first
+// asked for.
+func settingKey(ctx context.Context, db *store.Store, name string) ([]byte, error) {
 	var text string
 	err := db.Update(ctx, func(tx *store.Tx) (err error) {
-		text, err = tx.SecretSetting(ctx, "link-key")
+		text, err = tx.SecretSetting(ctx, name)
 		if !errors.Is(err, lamina.ErrNotFound) {
 			return err
 		}
 		var fresh [32]byte
 		_, _ = rand.Read(fresh[:]) // never fails (crypto/rand)
 		text = hex.EncodeToString(fresh[:])
-		return tx.PutSecretSetting(ctx, "link-key", text)
+		return tx.PutSecretSetting(ctx, name, text)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read the link key: %w", err)
+		return nil, fmt.Errorf("read the %s: %w", name, err)
 	}
 	key, err := hex.DecodeString(text)
 	if err != nil {
-		return nil, fmt.Errorf("read the link key: %w", err)
+		return nil, fmt.Errorf("read the %s: %w", name, err)
 	}
-	return &server.Links{Key: key, Life: life, Now: time.Now}, nil
+	return key, nil
 }
 
 // archives serves the bytes of download links.
@@ -342,10 +374,19 @@ func newRuntimes(explicit, libraries []string, dir string, log *slog.Logger) (*r
 	return runtimes.New(runtimes.Config{Log: log, Dir: dir, Explicit: explicit, Libraries: libraries, Getenv: os.Getenv, Now: time.Now})
 }
 
-// newCredentials gives an environment an access key of its own, of the form of
-// temporary ones. No server knows it yet: functions have no rights.
-func newCredentials(lamina.Version) runtimes.Credentials {
-	return runtimes.Credentials{AccessKeyID: "ASIA" + rand.Text()[:16], SecretAccessKey: rand.Text() + rand.Text()[:14], SessionToken: rand.Text() + rand.Text()}
+// credentialsOf gives each environment credentials of its function's role. A
+// function whose role does not exist gets some that no server knows.
+func credentialsOf(who identity.Options) func(context.Context, lamina.Version) (runtimes.Credentials, error) {
+	return func(ctx context.Context, v lamina.Version) (runtimes.Credentials, error) {
+		c, err := who.Authority.FunctionCredentials(ctx, who.Sessions, v.Config.Role, v.Function)
+		if errors.Is(err, lamina.ErrNotFound) {
+			return runtimes.Credentials{AccessKeyID: "ASIA" + rand.Text()[:16], SecretAccessKey: rand.Text() + rand.Text()[:14], SessionToken: rand.Text() + rand.Text()}, nil
+		}
+		if err != nil {
+			return runtimes.Credentials{}, err
+		}
+		return runtimes.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken, Expires: c.Expires}, nil
+	}
 }
 
 // sweep removes archives that nothing refers to, now and then.

@@ -46,9 +46,24 @@ var (
 		"*", function, function + ":7", theirs, "arn:aws:s3:::b/alice/x", "arn:aws:s3:::b/red/x", "arn:aws:s3:::b/*/x", "arn:aws:s3:::b/a:b/x", "arn:aws:iam::111122223333:role/target", "arn:aws:iam::444455556666:role/target",
 	}
 	wordPrincipals = []any{
-		"*", object{"AWS": "*"}, object{"AWS": here}, object{"AWS": "arn:aws:iam::111122223333:root"}, object{"AWS": aliceARN}, object{"AWS": roleARN}, object{"AWS": sessionARN}, object{"AWS": fedARN}, object{"AWS": there},
-		object{"AWS": "AIDAALICE"}, object{"AWS": "AROAWORKER"}, object{"Service": "s3.amazonaws.com"}, object{"Service": []any{"s3.us-east-1.amazonaws.com", "x.amazonaws.com"}}, object{"Federated": "accounts.google.com"},
-		object{"CanonicalUser": "79a5"}, object{"AWS": []any{sessionARN, roleARN, here}}, object{"AWS": []any{aliceARN, here}}, object{"AWS": []any{fedARN, aliceARN}, "Service": "s3.amazonaws.com"},
+		"*",
+		object{"AWS": "*"},
+		object{"AWS": here},
+		object{"AWS": "arn:aws:iam::111122223333:root"},
+		object{"AWS": aliceARN},
+		object{"AWS": roleARN},
+		object{"AWS": sessionARN},
+		object{"AWS": fedARN},
+		object{"AWS": there},
+		object{"AWS": "AIDAALICE"},
+		object{"AWS": "AROAWORKER"},
+		object{"Service": "s3.amazonaws.com"},
+		object{"Service": []any{"s3.us-east-1.amazonaws.com", "x.amazonaws.com"}},
+		object{"Federated": "accounts.google.com"},
+		object{"CanonicalUser": "79a5"},
+		object{"AWS": []any{sessionARN, roleARN, here}},
+		object{"AWS": []any{aliceARN, here}},
+		object{"AWS": []any{fedARN, aliceARN}, "Service": "s3.amazonaws.com"},
 	}
 	wordKeys = []string{
 		"x:text", "X:Text", "x:number", "x:date", "x:flag", "x:address", "x:arn", "x:many", "x:absent", "aws:username", "aws:PrincipalArn", "aws:PrincipalTag/Team", "aws:PrincipalTag/color", "aws:PrincipalOrgID", "aws:PrincipalOrgPaths",

@@ -25,6 +25,7 @@ type Credentials struct {
 	AccessKeyID     string
 	SecretAccessKey string
 	SessionToken    string
+	Expires         time.Time // zero when they don't
 }
 
 // Request is one environment that is to start.
