@@ -654,6 +654,7 @@ func TestConditions(t *testing.T) {
 			{"false", in("Bool", `"false"`), k("false"), true},
 			{"other", in("Bool", `"true"`), k("false"), false},
 			{"neither", in("Bool", `"true"`), k("1"), false},
+			{"neither in the policy", in("Bool", `"no"`), k("false"), false},
 			{"bytes", in("BinaryEquals", `"QmluYXJ5VmFsdWVJbkJhc2U2NA=="`), k("BinaryValueInBase64"), true},
 			{"other bytes", in("BinaryEquals", `"QmluYXJ5VmFsdWVJbkJhc2U2NA=="`), k("BinaryValueInBase65"), false},
 		},
