@@ -14,7 +14,7 @@ import (
 )
 
 // cases is for those who want to look longer: go test -args -cases 1000000.
-var cases = flag.Int("cases", 5000, "random cases of each comparison with the simple evaluator")
+var cases = flag.Int("cases", 3000, "random cases of each comparison with the simple evaluator")
 
 // generator makes requests and policies out of few words, so that they often meet.
 type generator struct{ *rand.Rand }
@@ -50,9 +50,24 @@ var (
 		"*", function, function + ":7", theirs, "arn:aws:s3:::b/alice/x", "arn:aws:s3:::b/red/x", "arn:aws:s3:::b/*/x", "arn:aws:s3:::b/a:b/x", "arn:aws:iam::111122223333:role/target", "arn:aws:iam::444455556666:role/target",
 	}
 	wordPrincipals = []any{
-		"*", object{"AWS": "*"}, object{"AWS": here}, object{"AWS": "arn:aws:iam::111122223333:root"}, object{"AWS": aliceARN}, object{"AWS": roleARN}, object{"AWS": sessionARN}, object{"AWS": fedARN}, object{"AWS": there},
-		object{"AWS": "AIDAALICE"}, object{"AWS": "AROAWORKER"}, object{"Service": "s3.amazonaws.com"}, object{"Service": []any{"s3.us-east-1.amazonaws.com", "x.amazonaws.com"}}, object{"Federated": "accounts.google.com"},
-		object{"CanonicalUser": "79a5"}, object{"AWS": []any{sessionARN, roleARN, here}}, object{"AWS": []any{aliceARN, here}}, object{"AWS": []any{fedARN, aliceARN}, "Service": "s3.amazonaws.com"},
+		"*",
+		object{"AWS": "*"},
+		object{"AWS": here},
+		object{"AWS": "arn:aws:iam::111122223333:root"},
+		object{"AWS": aliceARN},
+		object{"AWS": roleARN},
+		object{"AWS": sessionARN},
+		object{"AWS": fedARN},
+		object{"AWS": there},
+		object{"AWS": "AIDAALICE"},
+		object{"AWS": "AROAWORKER"},
+		object{"Service": "s3.amazonaws.com"},
+		object{"Service": []any{"s3.us-east-1.amazonaws.com", "x.amazonaws.com"}},
+		object{"Federated": "accounts.google.com"},
+		object{"CanonicalUser": "79a5"},
+		object{"AWS": []any{sessionARN, roleARN, here}},
+		object{"AWS": []any{aliceARN, here}},
+		object{"AWS": []any{fedARN, aliceARN}, "Service": "s3.amazonaws.com"},
 	}
 	wordKeys = []string{
 		"x:text", "X:Text", "x:number", "x:date", "x:flag", "x:address", "x:arn", "x:many", "x:absent", "aws:username", "aws:PrincipalArn", "aws:PrincipalTag/Team", "aws:PrincipalTag/color", "aws:PrincipalOrgID", "aws:PrincipalOrgPaths",
@@ -117,7 +132,7 @@ var families = map[string]family{
 	"Binary":  {[]string{"x:text", "x:many"}, []any{"YWJj", "YQ==", "!"}},
 	"Ip":      {[]string{"x:address"}, []any{"203.0.113.0/24", "203.0.113.9", "2001:db8::/32", "0.0.0.0/0", "198.51.100.2", "nowhere"}},
 	"Arn":     {[]string{"x:arn", "aws:PrincipalArn"}, []any{aliceARN, roleARN, "arn:aws:iam::*:user/*", "arn:aws:iam::111122223333:*", "arn:aws:*:*:111122223333:*/worker", "arn:aws:iam::111122223333:user/${aws:username}", "arn:aws:s3:::?", "*"}},
-	"String":  {[]string{"x:text", "x:many", "aws:username", "aws:PrincipalTag/Team"}, []any{"a", "A", "abc", "a*", "?bc", "*", "alice", "red", "${aws:username}", "${aws:PrincipalTag/team}", "o-one/*", "10"}},
+	"String":  {[]string{"x:text", "X:Text", "x:many", "aws:PrincipalTag/Team"}, []any{"a", "A", "abc", "a*", "?bc", "red", "RED", "${aws:PrincipalTag/team}", "${aws:username}"}},
 }
 
 // conditions returns conditions of one or two operators.
@@ -138,7 +153,7 @@ func (g generator) conditionsOf(keys int, names ...string) object {
 			if !strings.Contains(name, prefix) {
 				continue
 			}
-			if g.chance(70) {
+			if g.chance(85) {
 				f = own
 			} else if prefix == "Date" {
 				f.values = own.values // others are refused
@@ -274,7 +289,7 @@ func TestConditionsAgainstSimple(t *testing.T) {
 	// form, is met and not met.
 	always, sometimes := generator{rand.New(rand.NewPCG(1, 3))}, generator{rand.New(rand.NewPCG(seed, 3))}
 	met := map[string]int{}
-	for i := range max(*cases, 14000) {
+	for i := range max(*cases, 10000) {
 		g := sometimes
 		if i%2 == 0 {
 			g = always
@@ -363,83 +378,4 @@ func TestPatternsAgainstRegexp(t *testing.T) {
 			t.Errorf("%s: %d matches; the comparison means little", name, matched[name])
 		}
 	}
-}
-
-// FuzzPattern holds the matchers to their order: ArnLike covers no more than
-// Resource, and that no more than StringLike.
-func FuzzPattern(f *testing.F) {
-	for _, s := range [][2]string{
-		{"arn:aws:lambda:*:*:function:f", function},
-		{"arn:aws:dynamodb:*:table/prod-*", "arn:aws:dynamodb:us-east-1:111122223333:table/prod-x"},
-		{"*a*a*a*b", "aaaaaaaaaaaaaaaa"},
-		{"a?c:*", "aéc:x:y"},
-		{"", ""},
-		{"\xff?", "\xff\xfe"},
-	} {
-		f.Add(s[0], s[1])
-	}
-	f.Fuzz(func(t *testing.T, pattern, name string) {
-		p := classify(encode(pattern))
-		loose, arn, resource := matchesText(p, name), matchesARN(p, name), matchesResource(p, name)
-		if arn && !resource || resource && !loose {
-			t.Errorf("%q and %q: ArnLike %t, Resource %t, StringLike %t", pattern, name, arn, resource, loose)
-		}
-		if literal := compileText(name, false, false); !matchesText(literal, literal.text) {
-			t.Errorf("%q does not match itself", name)
-		}
-	})
-}
-
-// FuzzParse holds the parser to what it promises of any bytes: an error that is
-// one of its two, or a document that evaluates.
-func FuzzParse(f *testing.F) {
-	g := generator{rand.New(rand.NewPCG(1, 1))}
-	for i := range 20 {
-		f.Add(g.document(DocumentKind(i%3)), uint8(i%3))
-	}
-	f.Add(`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"arn:aws:s3:::${a, 'b}'}${*}${"}}`, uint8(0))
-	f.Add(`{"Statement":[[[[[[`, uint8(1))
-	requests := make([]Request, 20)
-	for i := range requests {
-		requests[i] = g.request()
-	}
-	f.Fuzz(func(t *testing.T, text string, kind uint8) {
-		d, err := Parse(text, Rules{Kind: DocumentKind(kind % 3), SecondVersion: kind >= 128})
-		switch err := err.(type) {
-		case nil:
-		case *Malformed:
-			if err.Text == "" || strings.Contains(err.Text, "%!") || d != nil {
-				t.Errorf("Parse = %v, %q", d, err.Text)
-			}
-			return
-		case *TooLarge:
-			return
-		default:
-			t.Fatalf("Parse = %T %v", err, err)
-		}
-		for i := range requests {
-			p := &Policies{Identity: []*Document{d}, Boundary: d, Session: []*Document{d}, Control: [][]*Document{{d}}, Resource: d}
-			if got := Evaluate(&requests[i], p); got.Allowed != (got.Message() == "") {
-				t.Errorf("Evaluate = %+v, message %q", got, got.Message())
-			}
-		}
-	})
-}
-
-// FuzzInstant holds dates to a round trip where time.Time knows them, too.
-func FuzzInstant(f *testing.F) {
-	for _, s := range []string{"2020-01-01T00:00:01.5Z", "2016-12-13t2:00:00.593194+23", "-292275054", "01T", "1577836800", "9223372036854775807", "2020-01-01T10:00-0130"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		got, ok := parseInstant(s)
-		if want, err := time.Parse(time.RFC3339Nano, s); err == nil && len(fmt.Sprint(want.Nanosecond())) <= 9 && !strings.Contains(s, ",") && regexp.MustCompile(`(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$`).MatchString(s) {
-			if ok && (got.seconds != want.Unix() || int(got.nanos) != want.Nanosecond()) {
-				t.Errorf("parseInstant(%q) = %+v; want %v", s, got, want)
-			}
-		}
-		if ok && got.compare(got) != 0 {
-			t.Errorf("parseInstant(%q) is not equal to itself", s)
-		}
-	})
 }
