@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -139,7 +140,11 @@ func serveURLs(t *testing.T, u lamina.FunctionURL, statements ...lamina.Statemen
 		if err := tx.InsertFunctionURL(ctx, u); err != nil {
 			return err
 		}
-		return tx.PutPolicy(ctx, lamina.Policy{Resource: u.ARN(), RevisionID: "r", Statements: statements})
+		own := slices.Clone(statements)
+		for i := range own {
+			own[i].Resource = u.ARN()
+		}
+		return tx.PutPolicy(ctx, lamina.Policy{Resource: u.ARN(), RevisionID: "r", Statements: own})
 	})
 	return s
 }

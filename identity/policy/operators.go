@@ -196,7 +196,7 @@ func (o operator) matches(v *requestValue, want *operand, e *evaluation) (matche
 	case boolean:
 		is, _ := parseBool(v.text)
 		wanted, ok := parseBool(p.text)
-		return is == wanted, ok
+		return ok && is == wanted, ok
 	}
 	return matchesARN(p, v.text), true
 }

@@ -398,7 +398,8 @@ func compare(operator, value, want string, keys map[string][]string, variables b
 		return match("", func(s string) string { return wild(s, ".*", ".") })
 	case operator == "Bool":
 		a, b := strings.ToLower(value), strings.ToLower(want)
-		return a == b, (a == "true" || a == "false") && (b == "true" || b == "false")
+		sure := (a == "true" || a == "false") && (b == "true" || b == "false")
+		return sure && a == b, sure
 	case operator == "ArnEquals" || operator == "ArnLike":
 		e, ok := arnExpression(want, keys, variables, false)
 		if variables && strings.Contains(want, "${") {
