@@ -109,7 +109,10 @@ func serveURLs(t *testing.T, u lamina.FunctionURL, statements ...lamina.Statemen
 	log := slog.New(slog.DiscardHandler)
 	limits := lamina.DefaultLimits()
 	limits.RequestPayload = 10_000
-	plane := control.New(control.Options{Store: db, Invoker: s.urlFunction, Limits: limits, Log: log, Now: time.Now})
+	plane := control.New(control.Options{
+		Store: db, Invoker: s.urlFunction, Limits: limits, Log: log, Now: time.Now,
+		Authority: identity.NewAuthority(db, identity.NewPrincipals(db, time.Now), log, time.Now),
+	})
 	keys := someKeys{
 		"OWN":   {ID: "OWN", Secret: "secret", Account: urlAccount},
 		"OTHER": {ID: "OTHER", Secret: "secret", Account: "111111111111"},
@@ -125,8 +128,10 @@ func serveURLs(t *testing.T, u lamina.FunctionURL, statements ...lamina.Statemen
 	u.Function, u.ID = id, urlID
 	now := time.Now()
 	s.change(func(ctx context.Context, tx *store.Tx) error {
-		if err := tx.InsertAccount(ctx, store.Account{ID: urlAccount, Name: "a", Created: now}); err != nil {
-			return err
+		for _, account := range []string{urlAccount, "111111111111"} {
+			if err := tx.InsertAccount(ctx, store.Account{ID: account, Name: account, Created: now}); err != nil {
+				return err
+			}
 		}
 		f := lamina.Function{ID: id, Incarnation: "i", Created: now}
 		v := lamina.Version{
