@@ -108,7 +108,7 @@ func (r *Runner) start(p *pool, v lamina.Version, s *provision) (_ *environment,
 	// Not ended with ctx: closing the sandbox closes its listener and connections.
 	forever := context.WithoutCancel(ctx)
 	e.hub = telemetry.New(forever, telemetry.Options{Dial: box.Dial, Now: r.options.Now})
-	e.out, err = newOutput(box.Output(), &e.version, request.LogStream, r.options.Logs, e.hub, r.options.Now)
+	e.out, err = newOutput(box.Output(), launch.LogFD > 0, &e.version, request.LogStream, r.options.Logs, e.hub, r.options.Now)
 	if err == nil {
 		err = e.extend()
 	}
