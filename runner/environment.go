@@ -410,7 +410,11 @@ func (e *environment) conclude(in *lamina.Invocation, end ending, timeout time.D
 	result, v := e.judge(in.RequestID, &end, timeout)
 	rep := e.report(&end, cold, suppressed)
 	if e.out.details(v.status) {
-		e.out.write(end.at, e.runtimeDone(e.request, rep.start, end.at, v.status, v.errorType, len(result.Payload)))
+		produced := int64(len(result.Payload))
+		if end.outcome != nil {
+			produced += end.outcome.Streamed
+		}
+		e.out.write(end.at, e.runtimeDone(e.request, rep.start, end.at, v.status, v.errorType, produced))
 	}
 	extended := e.session.Extended()
 	finish := func() (tail []byte, reusable bool) {

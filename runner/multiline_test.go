@@ -344,11 +344,58 @@ func TestMultilineAsAWS(t *testing.T) {
 			log.clear()
 			h.invoke(t, v, `{"do":"raise"}`)
 			h.invoke(t, v, `{"do":"print"}`) // before which the runtime was done with the former
-			want := regexp.MustCompile("^" + m.want["raise"][1] + "$")
+			want := regexp.MustCompile("^" + m.want["raise"][1] + `(\tat java.*\n)*$`)
 			if !slices.ContainsFunc(log.list(), want.MatchString) {
 				t.Errorf("events of raise = %q; want %s among them", log.list(), want)
 			}
 			h.Retire(v)
 		})
+	}
+}
+
+// TestMultilineAsJSON: in JSON, too, events are the runtime client's, and the
+// platform drops those below the function's level.
+func TestMultilineAsJSON(t *testing.T) {
+	t.Parallel()
+	testkit.Need(t, testkit.Python)
+	testkit.Need(t, testkit.Node)
+	log := &events{}
+	h := loggedHost(t, nil, nil, log)
+	node := ""
+	found, _ := h.runtimes.Interpreters(t.Context())
+	for _, in := range found {
+		if lamina.RuntimeFamily(in.Runtime) == "nodejs" {
+			node = in.Runtime
+		}
+	}
+	for _, c := range []struct {
+		runtime, handler string
+		files            map[string]string
+		want             []string
+	}{
+		{h.python(t), "app.handler", map[string]string{"app.py": `
+import logging
+def handler(event, context):
+    logging.getLogger().setLevel("DEBUG")
+    logging.info("quiet\nas can be")
+    logging.warning("one\ntwo")
+    print("a\nb")
+    context.log("c\nd")
+    raise ValueError("bad\nvalue")
+`}, []string{`\{.*"level": "WARNING", "message": "one\\ntwo".*\}`, "a", "b", "c\nd", `\{.*"level": "ERROR", "errorMessage": "bad\\nvalue".*\}`}},
+		{node, "index.handler", map[string]string{"index.js": `
+exports.handler = async () => {
+  console.info('quiet\nas can be'); console.warn('one\ntwo'); process.stdout.write('a\nb\n'); throw new RangeError('bad\nvalue');
+};
+`}, []string{`\{.*"level":"WARN".*"message":"one\\ntwo"\}`, "a", "b", `\{.*"level":"ERROR".*"errorMessage":"bad\\nvalue".*\}`}},
+	} {
+		v := h.version(t, c.runtime, c.handler, c.files)
+		v.Config.Logging.Format, v.Config.Logging.ApplicationLevel, v.Config.Logging.SystemLevel = "JSON", "WARN", "WARN"
+		log.clear()
+		h.invoke(t, v, "{}")
+		want := append(c.want, ".*platform.runtimeDone.*", ".*platform.report.*")
+		if got := log.list(); !matches(got, want) {
+			t.Errorf("%s: events =\n%q\nwant\n%q", c.runtime, got, want)
+		}
 	}
 }

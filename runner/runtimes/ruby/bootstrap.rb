@@ -209,10 +209,9 @@ module Lamina
 
     def write(text)
       text = text.to_s
-      type = Lamina.json_log? ? 0xa55a0002 : 0xa55a0003
       time = Process.clock_gettime(Process::CLOCK_REALTIME, :microsecond)
       # In one piece, so that nothing comes between.
-      @file.write([type, text.bytesize, time].pack('L>L>Q>') + text.b)
+      @file.write([0xa55a0003, text.bytesize, time].pack('L>L>Q>') + text.b)
     end
 
     def reopen(*)
