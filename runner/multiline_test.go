@@ -308,16 +308,22 @@ func TestMultilineAsAWS(t *testing.T) {
 		layer                           func(t *testing.T) map[string]string
 		late                            bool // it logs an error after it has reported it
 	}{
-		{"python", "ric-python/.python", "python%s", "env PYTHONPATH=/opt/ric /var/lang/bin/python3 -m awslambdaric \"$_HANDLER\"",
-			func(t *testing.T) map[string]string { return tree(t, fetched(t, "python", "ric-python"), "ric", none) }, false},
-		{"nodejs", "ric-node/.node", "nodejs%s.x", "/var/lang/bin/node /opt/ric/bin/index.mjs \"$_HANDLER\"",
+		{
+			"python", "ric-python/.python", "python%s", "env PYTHONPATH=/opt/ric /var/lang/bin/python3 -m awslambdaric \"$_HANDLER\"",
+			func(t *testing.T) map[string]string { return tree(t, fetched(t, "python", "ric-python"), "ric", none) }, false,
+		},
+		{
+			"nodejs", "ric-node/.node", "nodejs%s.x", "/var/lang/bin/node /opt/ric/bin/index.mjs \"$_HANDLER\"",
 			func(t *testing.T) map[string]string {
 				return tree(t, fetched(t, "nodejs", "ric-node", "node_modules", "aws-lambda-ric"), "ric", func(name string) bool {
 					return !strings.HasPrefix(name, "/bin/") && !strings.HasPrefix(name, "/dist/") && !strings.HasSuffix(name, "package.json")
 				})
-			}, false},
-		{"java", "", "java17", "/var/lang/bin/java --add-opens=java.base/java.io=ALL-UNNAMED -cp '/opt/ric/*' com.amazonaws.services.lambda.runtime.api.client.AWSLambda \"$_HANDLER\"",
-			func(t *testing.T) map[string]string { return tree(t, fetched(t, "java", "java"), "ric", none) }, true},
+			}, false,
+		},
+		{
+			"java", "", "java17", "/var/lang/bin/java --add-opens=java.base/java.io=ALL-UNNAMED -cp '/opt/ric/*' com.amazonaws.services.lambda.runtime.api.client.AWSLambda \"$_HANDLER\"",
+			func(t *testing.T) map[string]string { return tree(t, fetched(t, "java", "java"), "ric", none) }, true,
+		},
 	} {
 		t.Run(c.family, func(t *testing.T) {
 			layer := c.layer(t)

@@ -52,7 +52,8 @@ func readFrames(t *testing.T, name string) (out []string) {
 		end := 16 + int(binary.BigEndian.Uint32(b[4:]))
 		text := string(b[16:end])
 		for _, r := range []struct{ from, to string }{
-			{`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?`, "TIME"}, {`#\d+`, "#PID"},
+			{`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?`, "TIME"},
+			{`#\d+`, "#PID"},
 			{`,"    at [^"]*(bootstrap\.cjs|index\.mjs|node:)[^"]*"`, ""}, // either client's own
 		} {
 			text = regexp.MustCompile(r.from).ReplaceAllString(text, r.to)
