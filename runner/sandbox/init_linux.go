@@ -291,6 +291,11 @@ func (p *initProcess) prepare(h helloRequest, fds []int) (made []int, err error)
 		}
 		made = append(made, out...)
 	}
+	// Anew: Node.js makes its stdout non-blocking, which is a matter of the open file.
+	log, err := unix.Open("/proc/self/fd/"+strconv.Itoa(fds[0]), unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return made, step("open output", err)
+	}
 	if err := p.root.prepare(h); err != nil {
 		return made, err
 	}
@@ -298,7 +303,7 @@ func (p *initProcess) prepare(h helloRequest, fds []int) (made []int, err error)
 	if err != nil {
 		return made, step("open /dev/null", err)
 	}
-	if err := p.launcher.prepare(h, null, fds[0], fds[1:1+h.Joins]); err != nil {
+	if err := p.launcher.prepare(h, null, fds[0], log, fds[1:1+h.Joins]); err != nil {
 		return made, err
 	}
 	go p.reap()

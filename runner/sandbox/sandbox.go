@@ -73,7 +73,9 @@ type Bind struct {
 // else; Args includes the program's name; an empty Dir is /var/task. Name tells
 // it apart from the others that run at the same time: the runtime process has
 // none. Output, if not nil, is where it writes instead of [Sandbox.Output]; the
-// caller closes its own end.
+// caller closes its own end. LogFD, if not zero, is the number of one more
+// descriptor that leads to [Sandbox.Output], at most 255. It is another open file
+// than stdout: blocking, whatever becomes of that.
 type Process struct {
 	Name string
 	Path string
@@ -81,6 +83,7 @@ type Process struct {
 	Env  []string
 	Dir  string
 
+	LogFD  int      `json:",omitempty"`
 	Output *os.File `json:"-"`
 }
 
