@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"os/signal"
 	"runtime"
@@ -53,8 +52,8 @@ func runInit() error {
 		return errors.New("is started by the server only")
 	}
 	// The server's parent may have left it descriptors that are not its own.
-	if err := unix.CloseRange(socket, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return step("close descriptors on exec", err)
+	if err := closeOnExec(); err != nil {
+		return err
 	}
 	// Without a server that is root the function has the same user as this
 	// process; it must not trace it, nor open its files through /proc.

@@ -27,6 +27,8 @@ func TestMain(m *testing.M) {
 		switch os.Args[1] {
 		case InitVerb:
 			Init()
+		case SpawnVerb:
+			Spawn()
 		case "inside":
 			os.Exit(inside(os.Args[2:]))
 		case "server":
