@@ -35,6 +35,8 @@ func TestMain(m *testing.M) {
 			os.Exit(doomedServer(os.Args[2:]))
 		case "rootless":
 			os.Exit(rootlessServer(os.Args[2:]))
+		case "frugal":
+			os.Exit(frugalServer(os.Args[2:]))
 		case "heavy":
 			os.Exit(heavyServer(os.Args[2:]))
 		}

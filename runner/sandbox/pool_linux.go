@@ -196,7 +196,8 @@ func (p *Pool) take(ctx context.Context) (*Sandbox, error) {
 	}
 	var s *Sandbox
 	if n := len(p.parked); n > 0 {
-		s, p.parked = p.parked[0], slices.Delete(p.parked, 0, 1)
+		s = p.parked[0] // on its own: in one assignment with the next, Go may look after the deletion
+		p.parked = slices.Delete(p.parked, 0, 1)
 	}
 	p.mu.Unlock()
 	p.refill()

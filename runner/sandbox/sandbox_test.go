@@ -55,7 +55,7 @@ func checkLook(t *testing.T, got map[string]string) {
 		"CapInh:": "0000000000000000", "CapPrm:": "0000000000000000", "CapEff:": "0000000000000000",
 		"CapBnd:": "0000000000000000", "CapAmb:": "0000000000000000", "NoNewPrivs:": "1", "Seccomp:": "2",
 		"pids": got["self"], "user": "sbx_user1051", "cwd": "/var/task", "hostname": "sandbox", "env": "A=1 B=two words", "umask": "22",
-		"oom_score_adj": "1000",
+		"oom_score_adj":        "1000",
 		"limit:Max-open-files": "1024,1024", "limit:Max-processes": "742,742",
 		"limit:Max-locked-memory": "65536,65536", "limit:Max-stack-size": "8388608,8388608",
 		"fds": "0=/dev/null,1=pipe,2=pipe", "interfaces": "lo[127.0.0.1/8 169.254.100.1/32 ::1/128]", "stdout": "",
@@ -451,14 +451,10 @@ func TestPeakMemory(t *testing.T) {
 	}
 }
 
-// descendants lists the processes below pid, as the host sees them.
-func descendants(t testing.TB, pid int) []int {
-	t.Helper()
+// offspring are the children of each process that has some, zombies too.
+func offspring() (map[int][]int, error) {
 	children := map[int][]int{}
 	es, err := os.ReadDir("/proc")
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, e := range es {
 		b, err := os.ReadFile("/proc/" + e.Name() + "/stat")
 		if err != nil {
@@ -472,6 +468,16 @@ func descendants(t testing.TB, pid int) []int {
 		if parent, err := strconv.Atoi(strings.Fields(rest)[1]); err == nil {
 			children[parent] = append(children[parent], self)
 		}
+	}
+	return children, err
+}
+
+// descendants lists the processes below pid, as the host sees them.
+func descendants(t testing.TB, pid int) []int {
+	t.Helper()
+	children, err := offspring()
+	if err != nil {
+		t.Fatal(err)
 	}
 	var all []int
 	for next := children[pid]; len(next) > 0; next = next[1:] {
@@ -608,6 +614,33 @@ func TestParkedThatDiedIsReplaced(t *testing.T) {
 		t.Error("the dead one is parked")
 	}
 	run(t, start(t, p, Spec{}), "exit", "0")
+}
+
+func TestParkedAreTakenInTurn(t *testing.T) {
+	t.Parallel()
+	p := running(t, newPool(t, Options{Parked: 2}))
+	for range 3 {
+		first := awaitParked(t, p)
+		if got := start(t, p, Spec{}); got != first {
+			t.Error("Start made another sandbox than the one that waits longest")
+		}
+		p.mu.Lock()
+		if slices.Contains(p.parked, first) {
+			t.Error("a sandbox that was taken is parked")
+		}
+		p.mu.Unlock()
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // for the one that is being made
+		p.mu.Lock()
+		live, parked := len(p.live), len(p.parked)
+		p.mu.Unlock()
+		if parked == 2 && live == 5 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d sandboxes live, %d of them parked; want 5, and 2", live, parked)
+		}
+	}
 }
 
 // awaitParked waits until a sandbox is parked.
