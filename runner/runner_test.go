@@ -30,6 +30,9 @@ import (
 
 // The test binary is the sandboxes' init, too.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == sandbox.SpawnVerb {
+		sandbox.Spawn()
+	}
 	if len(os.Args) > 1 && os.Args[1] == sandbox.InitVerb {
 		sandbox.Init()
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"os/signal"
 	"runtime"
@@ -53,9 +52,12 @@ func runInit() error {
 		return errors.New("is started by the server only")
 	}
 	// The server's parent may have left it descriptors that are not its own.
-	if err := unix.CloseRange(socket, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return step("close descriptors on exec", err)
+	if err := closeOnExec(); err != nil {
+		return err
 	}
+	// When the machine runs out of memory, functions go before all others. Where it
+	// can't be said, nothing else depends on it.
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
 	// Without a server that is root the function has the same user as this
 	// process; it must not trace it, nor open its files through /proc.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {

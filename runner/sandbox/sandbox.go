@@ -16,13 +16,16 @@ const MaxExtensions = 10
 // InitVerb is the hidden first argument with which the binary becomes [Init].
 const InitVerb = "init"
 
+// SpawnVerb is the one with which it becomes [Spawn].
+const SpawnVerb = "spawn"
+
 const defaultTmp = 512 << 20 // size of /tmp when a Spec does not say
 
 // Options configures a [Pool].
 type Options struct {
 	Log *slog.Logger // nil discards
 
-	// Executable is re-executed with [InitVerb]; empty is /proc/self/exe.
+	// Executable is re-executed with [InitVerb] and [SpawnVerb]; empty is /proc/self/exe.
 	Executable string
 
 	// Parked is how many prepared sandboxes [Pool.Run] keeps waiting; zero

@@ -29,6 +29,9 @@ func Init() {
 	os.Exit(1)
 }
 
+// Spawn exits, like Init.
+func Spawn() { Init() }
+
 // Probe reports that nothing is usable.
 func Probe(context.Context) Report {
 	return Report{Checks: []Check{{
