@@ -96,13 +96,19 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 	if err != nil {
 		return err
 	}
-	layers, err := layer.NewCache(c.file("layers"), layer.BlobsFunc(func(ctx context.Context, d lamina.Digest) (layer.Reader, error) {
+	images, mounter, err := openImages()
+	if err != nil {
+		log.LogAttrs(ctx, slog.LevelWarn, "archives are unpacked to directories, not mounted as images", slog.Any("err", err))
+	} else {
+		defer func() { err = errors.Join(err, images.Close()) }()
+	}
+	layers, err := layer.NewCache(layer.Options{Dir: c.file("layers"), Limits: limits, Log: log, Images: mounter, Blobs: layer.BlobsFunc(func(ctx context.Context, d lamina.Digest) (layer.Reader, error) {
 		b, err := blobs.Open(ctx, d)
 		if err != nil {
 			return nil, err
 		}
 		return b, nil
-	}), limits, log)
+	})})
 	if err != nil {
 		return fmt.Errorf("open the unpacked archives: %w", err)
 	}
@@ -139,7 +145,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 		return err
 	}
 	api := ownEndpoint(listener.Addr())
-	pool, err := sandbox.NewPool(sandbox.Options{Log: log, Parked: c.Parked, Network: network, Endpoint: api})
+	pool, err := sandbox.NewPool(sandbox.Options{Log: log, Parked: c.Parked, Network: network, Endpoint: api, Images: images})
 	if err == nil {
 		inside := ""
 		if at := network.Inside(api); at.IsValid() {
@@ -205,6 +211,16 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 	close(answering)
 	ready(endpoint)
 	return running.wait(ctx)
+}
+
+// openImages returns what mounts images, twice: the layer cache wants nothing
+// rather than a nil of its own type when there is an error.
+func openImages() (*sandbox.Images, layer.Images, error) {
+	images, err := sandbox.OpenImages()
+	if err != nil {
+		return nil, nil, err
+	}
+	return images, images, nil
 }
 
 // openObjects returns the S3 that archives are read from, nil when there is none.

@@ -84,10 +84,18 @@ func (b blob) Close() error {
 
 func openCache(t testing.TB, dir string, b *blobs) *layer.Cache {
 	t.Helper()
-	c, err := layer.NewCache(dir, b, lamina.DefaultLimits(), slog.New(slog.DiscardHandler))
+	return openCacheOf(t, layer.Options{Dir: dir, Blobs: b})
+}
+
+// openCacheOf completes the options.
+func openCacheOf(t testing.TB, o layer.Options) *layer.Cache {
+	t.Helper()
+	o.Limits, o.Log = lamina.DefaultLimits(), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	c, err := layer.NewCache(o)
 	if err != nil {
 		t.Fatal(err)
 	}
+	b := o.Blobs.(*blobs) //nolint:forcetypeassert // the only kind here
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
 			t.Error(err)
@@ -529,7 +537,7 @@ func FuzzUnpack(f *testing.F) {
 		limits := lamina.DefaultLimits()
 		limits.Unzipped, limits.ArchiveEntries = 1<<20, 1000
 		b, digests := newBlobs(data)
-		c, err := layer.NewCache(filepath.Join(base, "layers"), b, limits, slog.New(slog.DiscardHandler))
+		c, err := layer.NewCache(layer.Options{Dir: filepath.Join(base, "layers"), Blobs: b, Limits: limits, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}
