@@ -185,7 +185,7 @@ func (m *Images) Mount(file string) (dir string, unmount func() error, err error
 		unix.Close(at)
 		return "", nil, err
 	}
-	dir = "/proc/self/fd/" + strconv.Itoa(at)
+	dir = "/proc/self/fd/" + strconv.Itoa(at) + "/." // without the end it would be a symlink
 	m.mu.Lock()
 	m.dirs[dir] = place
 	m.mu.Unlock()

@@ -127,8 +127,10 @@ func (c *Contents) Write(p []byte) (int, error) {
 		}
 		c.done, p = c.done+int64(len(body)), p[len(body):]
 	}
-	copy(c.tail[inodeLength+c.done-c.whole:], p)
-	c.done += int64(len(p))
+	if len(p) > 0 {
+		copy(c.tail[inodeLength+c.done-c.whole:], p)
+		c.done += int64(len(p))
+	}
 	return length, nil
 }
 
