@@ -181,7 +181,7 @@ func oddArchives(t testing.TB) map[string][]byte {
 		"modes": testkit.Zip(t, testkit.File{Name: "a", Mode: 0o600}, testkit.File{Name: "b", Mode: 0o777}, testkit.File{Name: "c", Mode: 0o100 | fs.ModeSetuid},
 			testkit.File{Name: "s", Link: "../../etc/passwd"}, testkit.File{Name: "t", Link: "/"}),
 		"times before 1970": oldTimes(t),
-		"large files":       testkit.Zip(t, testkit.File{Name: "a", Body: string(bytes.Repeat(noise, 20))}, testkit.File{Name: "b", Body: strings.Repeat("\x00", 5<<20+1)}),
+		"large files":       testkit.Zip(t, testkit.File{Name: "a", Body: string(bytes.Repeat(noise, 3))}, testkit.File{Name: "b", Body: strings.Repeat("\x00", 5<<20+1)}),
 	}
 }
 
@@ -278,34 +278,9 @@ func read(t testing.TB, file string) []byte {
 	return data
 }
 
-// TestPackFails gives archives that lie, and a context that ends.
-func TestPackFails(t *testing.T) {
+// TestPackStops packs with a context that has ended.
+func TestPackStops(t *testing.T) {
 	t.Parallel()
-	for _, h := range testkit.HostileZips(t) {
-		limits := lamina.DefaultLimits()
-		a, err := lamina.ReadArchive(bytes.NewReader(h.Zip), int64(len(h.Zip)), limits)
-		if err != nil {
-			continue // refused before
-		}
-		dir := t.TempDir()
-		want := layer.Unpack(t.Context(), a, dir)
-		file, err := os.Create(filepath.Join(t.TempDir(), "image"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := layer.Pack(t.Context(), a, file)
-		file.Close()
-		if (got == nil) != (want == nil) {
-			t.Errorf("%s: Pack() = %v; want %v", h.Name, got, want)
-		}
-		if want == nil {
-			continue
-		}
-		if refused, ok := errors.AsType[*lamina.ArchiveError](got); !ok || string(refused.Reason) != h.Reason {
-			t.Errorf("%s: Pack() = %v; want an ArchiveError, %s", h.Name, got, h.Reason)
-		}
-	}
-	a := readArchive(t, sources(t, 100, 1<<20))
 	reason := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(reason)
@@ -314,56 +289,9 @@ func TestPackFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	if err := layer.Pack(ctx, a, file); !errors.Is(err, reason) {
+	if err := layer.Pack(ctx, readArchive(t, sources(t, 100, 1<<20)), file); !errors.Is(err, reason) {
 		t.Errorf("Pack(cancelled) = %v; want %v", err, reason)
 	}
-}
-
-// FuzzPack holds that every archive that can be unpacked makes an image of the
-// same, as a reader that others wrote sees it, and every other none.
-func FuzzPack(f *testing.F) {
-	for _, h := range testkit.HostileZips(f) {
-		if len(h.Zip) < 10_000 {
-			f.Add(h.Zip)
-		}
-	}
-	for _, data := range oddArchives(f) {
-		if len(data) < 5_000 {
-			f.Add(data)
-		}
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		limits := lamina.DefaultLimits()
-		limits.Unzipped, limits.ArchiveEntries = 1<<20, 1000
-		a, err := lamina.ReadArchive(bytes.NewReader(data), int64(len(data)), limits)
-		if err != nil {
-			t.Skip()
-		}
-		dir := t.TempDir()
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		unpacked := layer.Unpack(t.Context(), a, dir)
-		file, err := os.Create(filepath.Join(t.TempDir(), "image"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer file.Close()
-		if err := layer.Pack(t.Context(), a, file); (err == nil) != (unpacked == nil) {
-			t.Fatalf("Pack() = %v, Unpack() = %v; want the same", err, unpacked)
-		}
-		if unpacked != nil || !valid(a) {
-			return
-		}
-		tree, err := erofs.Open(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := describe(t, hostTree(dir), nil)
-		if diff := cmp.Diff(describe(t, tree, nil), want); diff != "" {
-			t.Errorf("image and directory differ (-image +directory):\n%s", diff)
-		}
-	})
 }
 
 // sources makes a zip of count files that look like source code, of size bytes
