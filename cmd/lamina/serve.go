@@ -128,6 +128,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 		control.Invoker
 		control.Provisioner
 	}
+	var prepareLayer func(context.Context, lamina.LayerVersion) error // nil when functions can't run
 	var shown interface { // nil when no directory is allowed
 		control.Directories
 		runner.Directories
@@ -158,7 +159,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 		})
 		running.start(ctx, "sandboxes", pool.Run)
 		running.start(ctx, "runner", functions.Run)
-		invoker = functions
+		invoker, prepareLayer = functions, functions.PrepareLayer
 	} else {
 		log.LogAttrs(ctx, slog.LevelWarn, "functions can't run here", slog.Any("err", err))
 		invoker = noInvoker{reason: err}
@@ -186,7 +187,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 		Objects: bucket, Stage: stage, Queues: queue, Directories: shown, Networks: vpcs,
 		EventRetryDelay: func(attempts int) time.Duration { return lamina.EventRetryDelay(attempts, c.EventRetryDelay) },
 		Store:           db, Invoker: invoker, Provisioner: invoker, Locations: links, Limits: limits, Log: log, Now: time.Now,
-		URLAddress: server.URLAddress,
+		URLAddress: server.URLAddress, PrepareLayer: prepareLayer,
 	})
 	router := wire.NewRouter(wire.Options{Log: log, MaxZip: limits.ZippedUpload, MaxBody: wire.BodyFor(limits.ZippedUpload), MaxPayload: limits.RequestPayload, Stage: stage})
 	plane.Register(router)
