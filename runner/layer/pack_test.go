@@ -373,3 +373,4 @@ func inflateAll(ctx context.Context, a *lamina.Archive) error {
 	}
 	return errors.Join(<-done, <-done)
 }
+
