@@ -129,7 +129,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(endpoint stri
 		control.Provisioner
 	}
 	var prepareLayer func(context.Context, lamina.LayerVersion) error // nil when functions can't run
-	var shown interface { // nil when no directory is allowed
+	var shown interface {                                             // nil when no directory is allowed
 		control.Directories
 		runner.Directories
 	}

@@ -188,4 +188,3 @@ func ProbeImages(dir string, images Images) (err error) {
 	}
 	return nil
 }
-

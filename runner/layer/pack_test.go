@@ -373,4 +373,3 @@ func inflateAll(ctx context.Context, a *lamina.Archive) error {
 	}
 	return errors.Join(<-done, <-done)
 }
-

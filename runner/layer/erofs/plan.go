@@ -159,15 +159,13 @@ func (m *Image) grow(nodes []Node, implied time.Time) error {
 	return nil
 }
 
-// place gives every inode and its content a place: those of one directory are
-// neighbours.
+// place gives every inode and its content a place. Inodes of one directory are
+// neighbours; blocks of content are in the order of the nodes, in which they are
+// likely to be written and, if a tool made the zip directory by directory, read.
 func (m *Image) place() error {
-	next, blocks := int64(superOffset+superLength), int64(0)
+	next := int64(superOffset + superLength)
 	put := func(n *inode) {
-		whole := n.size / block
-		if rest := n.size % block; rest > maxInline {
-			whole++
-		} else {
+		if rest := n.size % block; rest <= maxInline {
 			n.inline = int(rest)
 		}
 		// Neither an inode nor what follows it may cross the end of a block.
@@ -176,8 +174,6 @@ func (m *Image) place() error {
 		}
 		n.at = next
 		next += (inodeLength + int64(n.inline) + slot - 1) / slot * slot
-		n.first = uint32(blocks)
-		blocks += whole
 	}
 	queue := make([]int32, 1, len(m.inodes))
 	m.inodes[0].size = m.directoryLength(0)
@@ -189,20 +185,19 @@ func (m *Image) place() error {
 				n.size = m.directoryLength(child)
 				queue = append(queue, child)
 			}
-			if put(n); blocks > maxBlocks {
-				return fmt.Errorf("plan image: more than %d blocks", int64(maxBlocks))
-			}
+			put(n)
 		}
 		queue = queue[1:]
 	}
-	inodes := (next + block - 1) / block
-	if inodes+blocks > maxBlocks {
-		return fmt.Errorf("plan image: more than %d blocks", int64(maxBlocks))
-	}
+	blocks := (next + block - 1) / block
 	for i := range m.inodes {
-		m.inodes[i].first += uint32(inodes)
+		n := &m.inodes[i]
+		n.first = uint32(blocks)
+		if blocks += (n.size - int64(n.inline) + block - 1) / block; blocks > maxBlocks {
+			return fmt.Errorf("plan image: more than %d blocks", int64(maxBlocks))
+		}
 	}
-	m.blocks = uint32(inodes + blocks)
+	m.blocks = uint32(blocks)
 	return nil
 }
 

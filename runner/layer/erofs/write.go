@@ -90,10 +90,10 @@ type Contents struct {
 	out   io.WriterAt
 
 	node  int
-	done  int64           // bytes written of the node
-	whole int64           // bytes of it that go to blocks
-	at    int64           // where those are in the image
-	tail  [block]byte     // the inode, then what follows it
+	done  int64       // bytes written of the node
+	whole int64       // bytes of it that go to blocks
+	at    int64       // where those are in the image
+	tail  [block]byte // the inode, then what follows it
 	inode *[inodeLength]byte
 }
 
