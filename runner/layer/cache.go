@@ -165,9 +165,16 @@ func (c *Cache) open(images Images) error {
 	}
 	slices.SortFunc(lefts, func(a, b left) int { return a.used.Compare(b.used) })
 	for _, l := range lefts {
-		if e := c.entries[l.digest]; e != nil { // unpacked and an image: one is enough
-			if err := fsx.RemoveAll(filepath.Join(c.dir, e.file)); err != nil {
+		if e := c.entries[l.digest]; e != nil { // unpacked and an image: that is enough
+			directory := e.file
+			if !l.image {
+				directory = l.name
+			}
+			if err := fsx.RemoveAll(filepath.Join(c.dir, directory)); err != nil {
 				return err
+			}
+			if !l.image {
+				continue
 			}
 		}
 		c.clock++

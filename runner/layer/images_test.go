@@ -195,7 +195,7 @@ func TestKindsOfCache(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, unpacked+".erofs"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	use(images, unpacked+".erofs") // one of both is enough; it was made last
+	use(images, unpacked+".erofs") // of both it is the image that stays
 	if images.now != 0 {
 		t.Errorf("%d images are mounted; want none", images.now)
 	}
