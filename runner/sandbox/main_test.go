@@ -33,6 +33,8 @@ func TestMain(m *testing.M) {
 			os.Exit(inside(os.Args[2:]))
 		case "server":
 			os.Exit(doomedServer(os.Args[2:]))
+		case "images-server":
+			os.Exit(doomedImages(os.Args[2:]))
 		case "rootless":
 			os.Exit(rootlessServer(os.Args[2:]))
 		case "frugal":

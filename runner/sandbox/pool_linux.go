@@ -37,6 +37,7 @@ type Pool struct {
 	router     *nat.Router // nil without a network
 	instance   *instance
 	keeper     *keeper
+	images     *Images // nil without images
 
 	wake chan struct{} // Start sends without waiting, Run receives; capacity 1
 
@@ -83,6 +84,7 @@ func NewPool(o Options) (*Pool, error) {
 	p := &Pool{
 		instance:   &instance{hierarchy: host},
 		keeper:     newKeeper(),
+		images:     o.Images,
 		network:    network,
 		router:     router,
 		log:        o.Log,

@@ -24,7 +24,7 @@ func Probe(ctx context.Context) Report {
 	r.Usable = trial.OK
 	r.Checks = append(r.Checks, trial,
 		fileSystem("overlay", "load the kernel module overlay; functions with more than one layer need it"),
-		erofs(r.Rootless), seccomp(), cgroups(host), network(ctx))
+		seccomp(), cgroups(host), network(ctx))
 
 	r.NotEnforced = notEnforced(host, r.Rootless)
 	return r
@@ -135,14 +135,6 @@ func fileSystem(name, hint string) Check {
 		return Check{Name: name, OK: true, Detail: "in the kernel"}
 	}
 	return Check{Name: name, Detail: "not in /proc/filesystems", Hint: hint}
-}
-
-func erofs(rootless bool) Check {
-	c := fileSystem("erofs", "load the kernel module erofs; layers are unpacked to directories meanwhile")
-	if c.OK && rootless {
-		c.OK, c.Detail, c.Hint = false, "in the kernel, but only root may mount it", "run the server as root"
-	}
-	return c
 }
 
 func seccomp() Check {

@@ -36,6 +36,10 @@ type Options struct {
 	// when the server is root; zero is 100000. Nothing else may use the range.
 	UIDBase int
 
+	// Images has mounted some of the directories that Specs name. It is closed
+	// after the pool; nil is none.
+	Images *Images
+
 	// Network is what functions can reach; empty is [NetworkNone]. What this
 	// host can't do fails [NewPool].
 	Network Network

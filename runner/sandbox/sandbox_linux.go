@@ -363,7 +363,7 @@ func (s *Sandbox) start(ctx context.Context, spec Spec) error {
 		// Made here, not there: the init has left the host's root behind, and
 		// would not see what was mounted since it was cloned.
 		for i := range start.Mounts {
-			fd, err := openTree(start.Mounts[i].Sources, false)
+			fd, err := s.pool.images.openTree(start.Mounts[i].Sources)
 			if err != nil {
 				return err
 			}
