@@ -39,6 +39,9 @@ func (p *Plane) prepareLayers(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case v := <-p.published:
+			if ctx.Err() != nil { // both were ready
+				return
+			}
 			if err := p.prepareOne(ctx, v); err != nil && ctx.Err() == nil {
 				p.log.LogAttrs(ctx, slog.LevelWarn, "layer not prepared", slog.String("layer", v.ARN()), slog.Any("err", err))
 			}

@@ -173,6 +173,8 @@ def descriptors(e):
         except OSError:
             continue
         known = target.startswith(("pipe:", "socket:", "anon_inode:", "/dev/null", "/dev/urandom", "/proc/%d/fd" % os.getpid()))
+        if target.endswith("/null"):  # of a mount that is not in this namespace
+            known = os.stat("/proc/self/fd/" + fd).st_rdev == os.makedev(1, 3)
         if not known:
             strange.append(target)
             strange.append(tried(os.listdir, "/proc/self/fd/%s/../.." % fd))
