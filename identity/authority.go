@@ -184,7 +184,7 @@ func (a *Authority) addTags(ctx context.Context, n *Need) error {
 		if err != nil {
 			return fmt.Errorf("decide on %s: %w", n.Action, err)
 		}
-		n.Context = maps.Clone(n.Context) // the caller's
+		n.Context = maps.Clone(n.Context)                    // the caller's
 		for _, key := range slices.Sorted(maps.Keys(tags)) { // of keys that differ in case only, the lower case counts
 			n.Set(resourceTag+key, tags[key])
 		}

@@ -101,7 +101,9 @@ func fromStatement(s *lamina.Statement) (statement, bool) {
 func (d *Document) Mentions(prefix string) bool {
 	prefix = strings.ToLower(prefix)
 	asks := func(k key) bool { return strings.HasPrefix(k.name, prefix) }
-	varies := func(p pattern) bool { return slices.ContainsFunc(p.parts, func(part part) bool { return asks(part.key) }) }
+	varies := func(p pattern) bool {
+		return slices.ContainsFunc(p.parts, func(part part) bool { return asks(part.key) })
+	}
 	for i := range d.statements {
 		s := &d.statements[i]
 		if slices.ContainsFunc(s.resources, varies) {
