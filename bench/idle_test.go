@@ -69,7 +69,7 @@ func proportional(t *testing.T, pid int) int64 {
 func besideFrozen(t *testing.T, figures *[]*figure) {
 	testkit.Need(t, testkit.Sandbox, testkit.Cgroup, testkit.Python)
 	const calls, others = 500, 5 // a round
-	room := []string{"--limit", fmt.Sprintf("concurrent-executions=%d", *frozen+1000)}
+	room := []string{"--limit", fmt.Sprintf("ConcurrentExecutions=%d", *frozen+1000), "--environments", fmt.Sprint(*frozen + 200)}
 	crowded := testkit.Start(t, testkit.Options{Args: room, Env: []string{"LAMINA_LOG_LEVEL=warn"}})
 	alone := testkit.Start(t, testkit.Options{Args: room, Env: []string{"LAMINA_LOG_LEVEL=warn"}})
 	began := time.Now()

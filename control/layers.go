@@ -91,6 +91,7 @@ func (p *Plane) PublishLayerVersion(ctx context.Context, in *wire.PublishLayerVe
 	if err != nil {
 		return nil, fmt.Errorf("publish layer %s: %w", id.Name, err)
 	}
+	p.prepareLayerSoon(v)
 	return p.publishedLayer(ctx, v), nil
 }
 

@@ -62,6 +62,9 @@ type Options struct {
 	// Authority decides what callers may do; nil allows everything within the
 	// caller's account.
 	Authority Authority
+	// PrepareLayer makes a layer version that was published ready to be used. It is
+	// called in the background; what it returns is logged. Nil prepares none.
+	PrepareLayer func(ctx context.Context, v lamina.LayerVersion) error
 	// URLAddress is where the client of the request in ctx reaches a function
 	// URL; nil writes it as AWS does.
 	URLAddress func(ctx context.Context, u lamina.FunctionURL) string
@@ -102,6 +105,8 @@ type Plane struct {
 	log         *slog.Logger
 	now         func() time.Time
 	wake        chan struct{} // whoever leaves a version pending sends without blocking; Run receives; never closed
+	prepareOne  func(ctx context.Context, v lamina.LayerVersion) error
+	published   chan lamina.LayerVersion // PublishLayerVersion sends without blocking; Run receives; never closed
 	settled     settling
 	recent      recent
 	urls        recentURLs
@@ -130,6 +135,8 @@ func New(o Options) *Plane {
 	p := &Plane{
 		store: o.Store, invoker: o.Invoker, locations: o.Locations, authority: o.Authority, limits: o.Limits, log: o.Log, now: o.Now,
 		wake:        make(chan struct{}, 1),
+		prepareOne:  o.PrepareLayer,
+		published:   make(chan lamina.LayerVersion, prepareAhead),
 		concurrency: newInFlight(),
 		mappings:    make(alarm, 1),
 

@@ -15,8 +15,36 @@ import (
 const (
 	prepareAtOnce = 2                // archives unpacked at the same time
 	prepareBatch  = 64               // pending versions read at once
+	prepareAhead  = 256              // layer versions that wait; more are prepared when they are used
 	prepareEvery  = 30 * time.Second // look again, should a wake-up be lost to a crash or another server
 )
+
+// prepareLayerSoon has a layer version prepared that is in the store. When too
+// many wait, or the process ends first, the first function that uses it does.
+func (p *Plane) prepareLayerSoon(v lamina.LayerVersion) {
+	if p.prepareOne == nil || v.Directory != "" {
+		return
+	}
+	select {
+	case p.published <- v:
+	default:
+	}
+}
+
+// prepareLayers prepares one layer version after the other until ctx ends: each
+// takes all processors.
+func (p *Plane) prepareLayers(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case v := <-p.published:
+			if err := p.prepareOne(ctx, v); err != nil && ctx.Err() == nil {
+				p.log.LogAttrs(ctx, slog.LevelWarn, "layer not prepared", slog.String("layer", v.ARN()), slog.Any("err", err))
+			}
+		}
+	}
+}
 
 // settling lets invocations wait for a version that is being prepared.
 type settling struct {
@@ -53,12 +81,13 @@ func (p *Plane) prepareSoon() {
 }
 
 // Run prepares versions that are pending or being updated until ctx ends,
-// starting with those that an earlier process left. It settles event source
-// mappings besides.
+// starting with those that an earlier process left. It prepares layer versions and
+// settles event source mappings besides.
 func (p *Plane) Run(ctx context.Context) error {
 	var children sync.WaitGroup
 	defer children.Wait()
 	children.Go(func() { p.runMappings(ctx) })
+	children.Go(func() { p.prepareLayers(ctx) })
 	tick := time.NewTicker(prepareEvery)
 	defer tick.Stop()
 	for {

@@ -9,9 +9,8 @@ import (
 	"github.com/lamina-run/lamina"
 )
 
-// managedPolicy is a policy of AWS's own, which every account can attach to its
-// roles. Lamina has those that Lambda's users attach; what they allow is shown,
-// and does not bind a function.
+// managedPolicy is a policy of AWS's own, which every account can attach. Lamina
+// has those that Lambda's users attach.
 type managedPolicy struct {
 	Path        string
 	Name        string

@@ -25,7 +25,7 @@ import (
 	"github.com/lamina-run/lamina/wire"
 )
 
-func openStore(t *testing.T) *store.Store {
+func openStore(t testing.TB) *store.Store {
 	t.Helper()
 	st, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "lamina.db")})
 	if err != nil {

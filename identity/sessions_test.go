@@ -38,6 +38,11 @@ func (s service) role(t *testing.T, name, path string, longest int32) (arn, id *
 	return r.Role.Arn, r.Role.RoleId
 }
 
+// packedSize is PackedPolicySize, 0 without one.
+func packedSize(out *awssts.AssumeRoleOutput) int32 {
+	return aws.ToInt32(out.PackedPolicySize) //lint:ignore SA1019 older clients read it
+}
+
 func TestAssumeRole(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
@@ -61,7 +66,7 @@ func TestAssumeRole(t *testing.T) {
 		t.Fatal(err)
 	}
 	if *got.AssumedRoleUser.Arn != "arn:aws:sts::123456789012:assumed-role/app/sess" || *got.AssumedRoleUser.AssumedRoleId != *id+":sess" ||
-		!strings.HasPrefix(*got.Credentials.AccessKeyId, "ASIA") || *got.SourceIdentity != "ann" || got.PackedPolicySize == nil || *got.PackedPolicySize < 1 {
+		!strings.HasPrefix(*got.Credentials.AccessKeyId, "ASIA") || *got.SourceIdentity != "ann" || packedSize(got) < 1 || int(*got.SessionTokenSize) != len(*got.Credentials.SessionToken) || *got.SessionTokenUtilization < 1 {
 		t.Errorf("AssumeRole = %+v", got)
 	}
 	if life := got.Credentials.Expiration.Sub(before); life < 7198*time.Second || life > 7202*time.Second {
@@ -110,10 +115,22 @@ func TestAssumeRole(t *testing.T) {
 	wants(t, "another source identity", err, "AccessDenied: The source identity of the calling session can't be changed.")
 
 	denied := "AccessDenied: User: arn:aws:iam::123456789012:root is not authorized to perform: sts:AssumeRole on resource: "
+	var huge, bytes []ststypes.Tag
+	for i := range 20 {
+		key := aws.String(strings.Repeat("k", 100) + string(rune('a'+i)))
+		huge = append(huge, ststypes.Tag{Key: key, Value: aws.String(strings.Repeat("v", 256))})
+	}
+	for i := range 10 {
+		bytes = append(bytes, ststypes.Tag{Key: aws.String(string(rune('a' + i))), Value: aws.String(strings.Repeat("\x7f\x01", 128))})
+	}
+	if _, err := client.AssumeRole(ctx, &awssts.AssumeRoleInput{RoleArn: arn, RoleSessionName: aws.String("sess"), Tags: bytes}); err != nil {
+		t.Errorf("AssumeRole with tags of strange bytes: %v", err)
+	}
 	for name, c := range map[string]struct {
 		in   awssts.AssumeRoleInput
 		want string
 	}{
+		"tags that are too many":       {awssts.AssumeRoleInput{RoleArn: arn, RoleSessionName: aws.String("sess"), Tags: huge}, "PackedPolicyTooLarge: Packed policy consumes 175% of allotted space, please use smaller policy."},
 		"a role that does not trust":   {awssts.AssumeRoleInput{RoleArn: arn, RoleSessionName: aws.String("denied")}, denied + *arn},
 		"a role that does not exist":   {awssts.AssumeRoleInput{RoleArn: aws.String("arn:aws:iam::123456789012:role/absent"), RoleSessionName: aws.String("sess")}, denied + "arn:aws:iam::123456789012:role/absent"},
 		"a role under another path":    {awssts.AssumeRoleInput{RoleArn: aws.String("arn:aws:iam::123456789012:role/app"), RoleSessionName: aws.String("sess")}, denied + "arn:aws:iam::123456789012:role/app"},
@@ -148,7 +165,7 @@ func TestAssumeRoleUnplugged(t *testing.T) {
 	_, err = theirs.AssumeRole(ctx, in)
 	wants(t, "AssumeRole from another account", err, "AccessDenied: User: arn:aws:iam::"+other.AccountID+":root is not authorized to perform: sts:AssumeRole on resource: "+*arn)
 	got, err := awssts.NewFromConfig(s.config()).AssumeRole(ctx, in)
-	if err != nil || got.PackedPolicySize != nil || got.SourceIdentity != nil {
+	if err != nil || packedSize(got) != 0 || got.SourceIdentity != nil {
 		t.Fatalf("AssumeRole = %+v, %v", got, err)
 	}
 	_, err = awssts.NewFromConfig(s.session(got.Credentials)).AssumeRole(ctx, in)

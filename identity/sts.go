@@ -207,11 +207,24 @@ func (s *Session) packed() (*int, error) {
 	if n == 0 {
 		return nil, nil
 	}
-	percent := (n*100 + packedPolicyBytes - 1) / packedPolicyBytes
-	if percent > 100 {
-		return nil, refuse(http.StatusBadRequest, "PackedPolicyTooLarge", "Packed policy consumes %d%% of allotted space, please use smaller policy.", percent)
+	of := percent(n, packedPolicyBytes)
+	if of > 100 {
+		return nil, refuse(http.StatusBadRequest, "PackedPolicyTooLarge", "Packed policy consumes %d%% of allotted space, please use smaller policy.", of)
 	}
-	return &percent, nil
+	return &of, nil
+}
+
+// percent is how much of most n is, rounded up.
+func percent(n, most int) int { return (n*100 + most - 1) / most }
+
+// tokenXML is what newer clients read in place of PackedPolicySize.
+type tokenXML struct {
+	SessionTokenSize        int
+	SessionTokenUtilization int
+}
+
+func tokenSize(t TemporaryCredentials) tokenXML {
+	return tokenXML{len(t.SessionToken), percent(len(t.SessionToken), maxToken)}
 }
 
 type credentialsXML struct {
@@ -295,13 +308,17 @@ func (s *sts) assumeRole(ctx context.Context, c Caller, in form) (any, error) {
 		AssumedRoleID string `xml:"AssumedRoleId"`
 		Arn           string
 	}
+	if len(made.SessionToken) > maxToken { // tags of bytes that JSON writes at length
+		return nil, refuse(http.StatusBadRequest, "PackedPolicyTooLarge", "Packed policy consumes %d%% of allotted space, please use smaller policy.", percent(len(made.SessionToken), maxToken))
+	}
 	session.Role = role.Name
 	return struct {
+		tokenXML
 		Credentials      credentialsXML
 		AssumedRoleUser  userXML
 		PackedPolicySize *int   `xml:",omitempty"`
 		SourceIdentity   string `xml:",omitempty"`
-	}{showCredentials(made), userXML{role.ID + ":" + session.Name, session.arn(role.Account)}, packed, session.SourceIdentity}, nil
+	}{tokenSize(made), showCredentials(made), userXML{role.ID + ":" + session.Name, session.arn(role.Account)}, packed, session.SourceIdentity}, nil
 }
 
 // ownAccount lets the root and the users of an account assume its roles.
@@ -358,7 +375,10 @@ func (s *sts) getSessionToken(_ context.Context, c Caller, in form) (any, error)
 	if err != nil {
 		return nil, err
 	}
-	return struct{ Credentials credentialsXML }{showCredentials(made)}, nil
+	return struct {
+		tokenXML
+		Credentials credentialsXML
+	}{tokenSize(made), showCredentials(made)}, nil
 }
 
 func (s *sts) getAccessKeyInfo(ctx context.Context, _ Caller, in form) (any, error) {

@@ -22,6 +22,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/store"
 	"github.com/lamina-run/lamina/wire"
 )
 
@@ -678,6 +679,40 @@ func BenchmarkVerify(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			if _, err := v.Verify(req); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("session", func(b *testing.B) {
+		clock := func() time.Time { return testNow }
+		st := openStore(b)
+		if err := st.Update(b.Context(), func(tx *store.Tx) error {
+			return tx.InsertAccount(b.Context(), store.Account{ID: testAccount})
+		}); err != nil {
+			b.Fatal(err)
+		}
+		sessions, err := NewSessions(make([]byte, SessionKeyBytes))
+		if err != nil {
+			b.Fatal(err)
+		}
+		made, err := sessions.issue(testAccount, Key{}, Session{Issued: testNow, Expires: testNow.Add(time.Hour)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		req := httptest.NewRequest(http.MethodGet, "/2015-03-31/functions/hello", nil)
+		creds := aws.Credentials{AccessKeyID: made.AccessKeyID, SecretAccessKey: made.SecretAccessKey, SessionToken: made.SessionToken}
+		if err := v4.NewSigner().SignHTTP(b.Context(), creds, req, hex.EncodeToString(emptyHash[:]), "lambda", testRegion, testNow); err != nil {
+			b.Fatal(err)
+		}
+		principals := NewPrincipals(st, clock)
+		v := NewVerifier(NewKeyCache(fakeKeys{}, clock), clock).AcceptSessions(sessions, principals)
+		b.ReportAllocs()
+		for b.Loop() {
+			c, err := v.Verify(req)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := principals.Rights(b.Context(), c); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -120,7 +120,7 @@ func (r *Runner) start(p *pool, v lamina.Version, s *provision) (_ *environment,
 	// Not ended with ctx: closing the sandbox closes its listener and connections.
 	forever := context.WithoutCancel(ctx)
 	e.hub = telemetry.New(forever, telemetry.Options{Dial: box.Dial, Now: r.options.Now})
-	e.out, err = newOutput(box.Output(), &e.version, request.LogStream, r.options.Logs, e.hub, r.options.Now)
+	e.out, err = newOutput(box.Output(), launch.LogFD > 0, &e.version, request.LogStream, r.options.Logs, e.hub, r.options.Now)
 	if err == nil {
 		err = e.extend()
 	}
@@ -422,7 +422,11 @@ func (e *environment) conclude(in *lamina.Invocation, end ending, timeout time.D
 	result, v := e.judge(in.RequestID, &end, timeout)
 	rep := e.report(&end, cold, suppressed)
 	if e.out.details(v.status) {
-		e.out.write(end.at, e.runtimeDone(e.request, rep.start, end.at, v.status, v.errorType, len(result.Payload)))
+		produced := int64(len(result.Payload))
+		if end.outcome != nil {
+			produced += end.outcome.Streamed
+		}
+		e.out.write(end.at, e.runtimeDone(e.request, rep.start, end.at, v.status, v.errorType, produced))
 	}
 	extended := e.session.Extended()
 	finish := func() (tail []byte, reusable bool) {

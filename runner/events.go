@@ -229,7 +229,7 @@ func (e *environment) startEvent(r *runtimeapi.Request) event {
 
 // runtimeDone says what the runtime made of an invocation. Extensions may still
 // be at work.
-func (e *environment) runtimeDone(r *runtimeapi.Request, start, end time.Time, status, errorType string, produced int) event {
+func (e *environment) runtimeDone(r *runtimeapi.Request, start, end time.Time, status, errorType string, produced int64) event {
 	took := max(end.Sub(start), 0)
 	return event{kind: "platform.runtimeDone", level: failed(status, levelDebug), record: func(telemetry bool) string {
 		metrics := fmt.Sprintf(`"durationMs":%.3f`, ms(took))

@@ -119,6 +119,8 @@ def handler(event, context):
         time.sleep(event["sleep"])
     if "exit" in event:
         os._exit(event["exit"])
+    if "raise" in event:
+        raise ValueError(event["raise"])
     if "file" in event:
         try:
             return open("/tmp/" + event["file"]).read()
@@ -243,7 +245,7 @@ func TestExtensionTelemetry(t *testing.T) {
 	}
 	r = h.invoke(t, v, `{"file":"http.subscribed"}`)
 	wantJSON(t, string(r.Payload), `"[200, \"\\\"OK\\\"\"]\n"`)
-	h.invoke(t, v, `{}`)
+	h.invoke(t, v, `{"raise":"two\nlines"}`)
 	for _, c := range []struct {
 		name          string
 		want, without []string
@@ -272,6 +274,15 @@ func TestExtensionTelemetry(t *testing.T) {
 			if slices.Contains(kinds, k) {
 				t.Errorf("%s: %s in %v; want none", c.name, k, kinds)
 			}
+		}
+		// The error is one event, the print another.
+		failed := slices.IndexFunc(got, func(e map[string]any) bool {
+			text, _ := e["record"].(string)
+			return e["type"] == "function" && strings.HasPrefix(text, "[ERROR] ValueError: two\nlines\nTraceback (most recent call last):\n\u00a0\u00a0File ") &&
+				strings.HasSuffix(text, "\n\u00a0\u00a0\u00a0\u00a0raise ValueError(event[\"raise\"])\n")
+		})
+		if failed < 1 || got[failed-1]["record"] != "handling {'raise': 'two\\nlines'}\n" {
+			t.Errorf("%s: error at %d of %v", c.name, failed, got)
 		}
 		if c.name != "http" {
 			continue

@@ -23,6 +23,12 @@ import (
 // languageHost is a host with interpreters or libraries of the test's choice.
 func languageHost(t *testing.T, explicit, libraries []string) *host {
 	t.Helper()
+	return loggedHost(t, explicit, libraries, nil)
+}
+
+// loggedHost is one that logs, too.
+func loggedHost(t *testing.T, explicit, libraries []string, logs runner.Logs) *host {
+	t.Helper()
 	set, err := runtimes.New(runtimes.Config{
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Dir: filepath.Join(t.TempDir(), "runtimes"), Explicit: explicit, Libraries: libraries,
 		Getenv: os.Getenv, Now: time.Now,
@@ -30,7 +36,7 @@ func languageHost(t *testing.T, explicit, libraries []string) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := newHost(t, func(o *runner.Options) { o.Runtimes = set })
+	h := newHost(t, func(o *runner.Options) { o.Runtimes, o.Logs = set, logs })
 	h.runtimes = set
 	return h
 }

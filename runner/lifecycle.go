@@ -14,6 +14,7 @@ import (
 
 	"github.com/lamina-run/lamina"
 	"github.com/lamina-run/lamina/runner/runtimeapi"
+	"github.com/lamina-run/lamina/runner/runtimes"
 	"github.com/lamina-run/lamina/runner/sandbox"
 	"github.com/lamina-run/lamina/runner/telemetry"
 )
@@ -29,7 +30,7 @@ const (
 // runtimeOnly are the variables that extensions don't see.
 var runtimeOnly = []string{
 	"AWS_EXECUTION_ENV", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME", "AWS_XRAY_CONTEXT_MISSING", "AWS_XRAY_DAEMON_ADDRESS",
-	"LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT", "_AWS_XRAY_DAEMON_ADDRESS", "_AWS_XRAY_DAEMON_PORT", "_HANDLER",
+	"LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT", "_AWS_XRAY_DAEMON_ADDRESS", "_AWS_XRAY_DAEMON_PORT", "_HANDLER", runtimes.LogVariable,
 }
 
 // extensionEnv is the environment of external extensions: the function's
@@ -102,7 +103,7 @@ func (e *environment) begin(free bool, limit time.Duration) (*ending, error) {
 			return end, err
 		}
 	}
-	p := sandbox.Process{Path: e.launch.Path, Args: e.launch.Args, Env: e.launch.Env, Dir: e.launch.Dir}
+	p := sandbox.Process{Path: e.launch.Path, Args: e.launch.Args, Env: e.launch.Env, Dir: e.launch.Dir, LogFD: e.launch.LogFD}
 	err := e.exec(p)
 	if e.launch.Wrapper != "" && errors.Is(err, syscall.ENOEXEC) {
 		// A script without an interpreter line, which a shell would run.
@@ -350,6 +351,7 @@ func (e *environment) reset(reason string) error {
 			stale = false
 		}
 	}
+	e.out.restart()
 	e.session.Reset()
 	e.hub.Reset()
 	return nil

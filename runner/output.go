@@ -70,17 +70,27 @@ type output struct {
 	extensions *source // nil without any
 
 	mu      sync.Mutex
-	tailing bool   // the invocation wants its tail
-	kept    bool   // the tail begins before START
-	tail    []byte // of this invocation, or of the initialization before; at most twice tailSize
+	tailing bool      // the invocation wants its tail
+	kept    bool      // the tail begins before START
+	tail    []byte    // of this invocation, or of the initialization before; at most twice tailSize
+	last    time.Time // of what was passed on
 	buf     []byte
 }
 
-// source is one pipe.
+// source is one pipe. What is read of it so far, and not passed on, is guarded by
+// the output's mutex.
 type source struct {
 	pipe     syscall.RawConn
 	category telemetry.Category
-	line     []byte // not ended yet; guarded by the output's mutex
+	framed   bool // there may be frames between the lines
+
+	line    []byte // not ended yet; what frames come in between is not its end
+	head    []byte // the begin of a frame's, or what looks like it
+	frame   frame
+	inFrame bool
+	left    int    // how much of its text is missing
+	text    []byte // of it, at most lineSize
+	late    bool   // it was incomplete when an invocation began
 }
 
 func newSource(f *os.File, c telemetry.Category) (*source, error) {
@@ -91,14 +101,16 @@ func newSource(f *os.File, c telemetry.Category) (*source, error) {
 	return &source{pipe: pipe, category: c}, nil
 }
 
-func newOutput(f *os.File, v *lamina.Version, stream string, logs Logs, hub *telemetry.Hub, now func() time.Time) (*output, error) {
+// newOutput reads f, in which there may be frames if framed.
+func newOutput(f *os.File, framed bool, v *lamina.Version, stream string, logs Logs, hub *telemetry.Hub, now func() time.Time) (*output, error) {
 	function, err := newSource(f, telemetry.Function)
 	if err != nil {
 		return nil, err
 	}
+	function.framed = framed
 	l := v.Config.Logging
 	return &output{
-		version: v, stream: stream, logs: logs, hub: hub, now: now, function: function, buf: make([]byte, 16<<10),
+		version: v, stream: stream, logs: logs, hub: hub, now: now, last: now(), function: function, buf: make([]byte, 16<<10),
 		json: l.Format == "JSON", system: parseLevel(l.SystemLevel, levelInfo), application: parseLevel(l.ApplicationLevel, levelInfo),
 	}, nil
 }
@@ -115,6 +127,7 @@ func (o *output) read(s *source) {
 		})
 		if waitErr != nil || err != nil { // closed, or ended
 			o.mu.Lock()
+			o.giveUp(s)
 			o.flush()
 			o.mu.Unlock()
 			return
@@ -156,42 +169,27 @@ func (o *output) drain() {
 	}
 }
 
-// byLine says that lines are looked at one by one before they count.
-func (o *output) byLine(s *source) bool {
-	return o.json && o.application > levelTrace && s.category == telemetry.Function
-}
-
-func (o *output) append(s *source, b []byte) {
-	if o.tailing && !o.byLine(s) {
-		o.keep(b)
-	}
-	if o.logs == nil && !o.hub.Wanted() && !(o.tailing && o.byLine(s)) {
-		return
-	}
-	at := o.now()
+// lines takes text that is cut into events at its newlines. It wants o.mu.
+func (o *output) lines(s *source, at time.Time, b []byte) {
 	for len(b) > 0 {
-		i := bytes.IndexByte(b, '\n')
-		if i < 0 {
-			room := lineSize - len(s.line)
-			if len(b) < room {
-				s.line = append(s.line, b...)
-				return
-			}
-			i = room
-			s.line = append(s.line, b[:i]...)
-			b = b[i:]
-			o.event(s, at, s.line)
-			s.line = s.line[:0]
-			continue
+		n, rest := bytes.IndexByte(b, '\n'), 1
+		if n < 0 {
+			n, rest = len(b), 0
 		}
-		if len(s.line) == 0 {
-			o.event(s, at, b[:i])
-		} else {
-			s.line = append(s.line, b[:i]...)
-			o.event(s, at, s.line)
-			s.line = s.line[:0]
+		if room := lineSize - len(s.line); n > room {
+			n, rest = room, 0 // cut
+		} else if rest == 0 {
+			s.line = append(s.line, b...)
+			return
 		}
-		b = b[i+1:]
+		line := b[:n]
+		if len(s.line) > 0 {
+			s.line = append(s.line, line...)
+			line = s.line
+		}
+		o.event(s, at, levelNone, line)
+		s.line = s.line[:0]
+		b = b[n+rest:]
 	}
 }
 
@@ -203,33 +201,40 @@ func (o *output) keep(b []byte) {
 	}
 }
 
-// event passes one line on. It wants o.mu.
-func (o *output) event(s *source, at time.Time, line []byte) {
-	if o.byLine(s) {
-		if o.filtered(line) {
-			return
-		}
-		if o.tailing {
-			o.keep(line)
-			o.keep([]byte{'\n'})
-		}
+// event passes one event on, of a level if the runtime client gave it one. It
+// wants o.mu.
+func (o *output) event(s *source, at time.Time, l level, text []byte) {
+	if o.filtered(s, l, text) {
+		return
+	}
+	if o.tailing {
+		o.keep(text)
+		o.keep([]byte{'\n'})
 	}
 	if o.logs != nil {
-		o.logs.Write(o.version, o.stream, at, line)
+		o.logs.Write(o.version, o.stream, at, text)
 	}
-	o.hub.PublishLine(s.category, at, line, o.json)
+	o.hub.PublishLine(s.category, at, text, o.json)
+	o.last = at
 }
 
-// filtered says whether a line is below the level that the function's
-// configuration wants. Lines that are no JSON object with a level are never.
-func (o *output) filtered(line []byte) bool {
-	if len(line) < 2 || line[0] != '{' || !bytes.Contains(line, []byte(`"level"`)) {
+// filtered says whether an event is below the level that the function's
+// configuration wants. Without a level it is never, unless it is a JSON object
+// that has one.
+func (o *output) filtered(s *source, l level, text []byte) bool {
+	if !o.json || o.application <= levelTrace || s.category != telemetry.Function {
+		return false
+	}
+	if l != levelNone {
+		return l < o.application
+	}
+	if len(text) < 2 || text[0] != '{' || !bytes.Contains(text, []byte(`"level"`)) {
 		return false
 	}
 	var record struct {
 		Level string `json:"level"`
 	}
-	if json.Unmarshal(line, &record) != nil {
+	if json.Unmarshal(text, &record) != nil {
 		return false
 	}
 	return parseLevel(record.Level, levelFatal) < o.application
@@ -238,11 +243,24 @@ func (o *output) filtered(line []byte) bool {
 // flush ends lines that were not ended. It wants o.mu.
 func (o *output) flush() {
 	for _, s := range [...]*source{o.extensions, o.function} {
-		if s != nil && len(s.line) > 0 {
-			o.event(s, o.now(), s.line)
+		if s == nil {
+			continue
+		}
+		o.unhead(s)
+		if len(s.line) > 0 {
+			o.event(s, o.now(), levelNone, s.line)
 			s.line = s.line[:0]
 		}
 	}
+}
+
+// restart forgets what processes that are gone have begun, after passing it on.
+func (o *output) restart() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.drain()
+	o.giveUp(o.function)
+	o.flush()
 }
 
 // expect prepares for an invocation.
@@ -278,9 +296,6 @@ func (o *output) platform(at time.Time, line string) {
 func (o *output) settle() {
 	o.drain()
 	o.flush()
-	if n := len(o.tail); n > 0 && o.tail[n-1] != '\n' {
-		o.tail = append(o.tail, '\n')
-	}
 }
 
 // print writes a line as if the function had.
@@ -307,6 +322,7 @@ func (o *output) begin(at time.Time, e event) {
 		return
 	}
 	o.settle()
+	o.overdue(o.function)
 	if !o.kept {
 		o.tail = o.tail[:0]
 	}

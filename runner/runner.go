@@ -201,6 +201,17 @@ func (r *Runner) Prepare(ctx context.Context, v lamina.Version) error {
 	return nil
 }
 
+// PrepareLayer unpacks a layer version, so that the first function that uses it
+// need not. It does not need [Runner.Run].
+func (r *Runner) PrepareLayer(ctx context.Context, v lamina.LayerVersion) error {
+	_, release, err := r.tree(ctx, v.Directory, v.Digest)
+	if err != nil {
+		return fmt.Errorf("prepare %s: %w", v.ARN(), err)
+	}
+	release()
+	return nil
+}
+
 // archives are the directories of a version, in use until release.
 type archives struct {
 	task     string

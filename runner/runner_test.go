@@ -30,6 +30,9 @@ import (
 
 // The test binary is the sandboxes' init, too.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == sandbox.SpawnVerb {
+		sandbox.Spawn()
+	}
 	if len(os.Args) > 1 && os.Args[1] == sandbox.InitVerb {
 		sandbox.Init()
 	}
@@ -81,7 +84,12 @@ func newHost(t testing.TB, change func(*runner.Options)) *host {
 	h := &host{blobs: map[lamina.Digest][]byte{}}
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	dir := t.TempDir()
-	cache, err := layer.NewCache(filepath.Join(dir, "layers"), layer.BlobsFunc(func(_ context.Context, d lamina.Digest) (layer.Reader, error) {
+	var mounter layer.Images // nil without root
+	images, err := sandbox.OpenImages()
+	if err == nil {
+		mounter = images
+	}
+	cache, err := layer.NewCache(layer.Options{Dir: filepath.Join(dir, "layers"), Images: mounter, Limits: lamina.DefaultLimits(), Log: log, Blobs: layer.BlobsFunc(func(_ context.Context, d lamina.Digest) (layer.Reader, error) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		data, ok := h.blobs[d]
@@ -89,11 +97,11 @@ func newHost(t testing.TB, change func(*runner.Options)) *host {
 			return nil, lamina.ErrNotFound
 		}
 		return blob{bytes.NewReader(data)}, nil
-	}), lamina.DefaultLimits(), log)
+	})})
 	if err != nil {
 		t.Fatal(err)
 	}
-	pool, err := sandbox.NewPool(sandbox.Options{Log: log, Parked: 2})
+	pool, err := sandbox.NewPool(sandbox.Options{Log: log, Parked: 2, Images: images})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,6 +142,9 @@ func newHost(t testing.TB, change func(*runner.Options)) *host {
 		}
 		if err := cache.Close(); err != nil {
 			t.Error(err)
+		}
+		if images != nil {
+			images.Close()
 		}
 	})
 	t.Cleanup(h.stop)

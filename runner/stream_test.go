@@ -1,7 +1,9 @@
 package runner_test
 
 import (
+	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/lamina-run/lamina"
 	"github.com/lamina-run/lamina/internal/testkit"
+	"github.com/lamina-run/lamina/runner/runtimes"
 )
 
 // stuckSink takes a few bytes and then waits for its end, as a pipe does whose
@@ -38,6 +41,81 @@ func (s *stuckSink) Write(p []byte) error {
 }
 
 func (s *stuckSink) End() { s.once.Do(func() { close(s.ended) }) }
+
+// takingSink takes everything.
+type takingSink struct {
+	mu  sync.Mutex
+	got strings.Builder
+}
+
+func (*takingSink) Begin(string) {}
+
+func (s *takingSink) Write(p []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.got.Write(p)
+	return nil
+}
+
+func (*takingSink) End() {}
+
+// TestStreamProducedBytes: platform.runtimeDone tells how much was produced, of a
+// streamed response too.
+func TestStreamProducedBytes(t *testing.T) {
+	t.Parallel()
+	testkit.Need(t, testkit.Node)
+	log := &events{}
+	h := loggedHost(t, nil, nil, log)
+	found, _ := h.runtimes.Interpreters(t.Context())
+	at := slices.IndexFunc(found, func(in runtimes.Interpreter) bool { return lamina.RuntimeFamily(in.Runtime) == "nodejs" })
+	if at < 0 {
+		t.Fatal("no Node.js")
+	}
+	v := h.version(t, found[at].Runtime, "index.handler", map[string]string{"index.js": `
+const { pipeline, finished } = require('stream/promises');
+const { Readable } = require('stream');
+exports.handler = awslambda.streamifyResponse(async (event, out) => {
+  if (event.pipe) { await pipeline(Readable.from(['x'.repeat(70000), 'y']), out); await finished(out); } else { out.end('12345'); await finished(out); }
+});
+`})
+	v.Config.Logging.Format, v.Config.Logging.SystemLevel = "JSON", "DEBUG"
+	for _, c := range []struct {
+		name, event string
+		sink        bool
+		want        int
+	}{
+		{"streamed", `{}`, true, 5},
+		{"through a pipeline", `{"pipe":true}`, true, 70001},
+		{"collected", `{"pipe":true}`, false, 70001},
+	} {
+		log.clear()
+		in := lamina.Invocation{RequestID: requestID, Version: v, InvokedARN: v.Function.ARN(), Payload: []byte(c.event)}
+		taken := &takingSink{}
+		if c.sink {
+			in.Sink = taken
+		}
+		r, err := h.Invoke(t.Context(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := taken.got.Len() + len(r.Payload); got != c.want || r.FunctionError != "" {
+			t.Errorf("%s: %d bytes, %s %.200s; want %d", c.name, got, r.FunctionError, r.Payload, c.want)
+		}
+		var events []map[string]any
+		for _, line := range log.list() {
+			var e map[string]any
+			if err := json.Unmarshal([]byte(line), &e); err != nil {
+				t.Fatalf("%s: %v", line, err)
+			}
+			if e["type"] == "platform.runtimeDone" {
+				events = append(events, e["record"].(map[string]any)["metrics"].(map[string]any))
+			}
+		}
+		if len(events) != 1 || events[0]["producedBytes"] != float64(c.want) {
+			t.Errorf("%s: runtimeDone = %v; want %d bytes", c.name, events, c.want)
+		}
+	}
+}
 
 // TestStreamNobodyReads runs a function that writes more than anybody takes: its
 // timeout ends it, and the environment works again.

@@ -1,5 +1,5 @@
 // Package store answers what exists: layers, functions, versions, aliases,
-// policies, tags, accounts and roles, with the numbers and references between
+// policies, tags, accounts and identities, with the numbers and references between
 // them. It keeps no archive bytes (package blob does) and makes no decisions
 // that AWS would explain to a client (package control does).
 //
@@ -26,7 +26,8 @@
 // SQLite has one writer at a time, so an Update sees nothing change. PostgreSQL
 // runs Updates side by side at READ COMMITTED, and what a decision depends on
 // must be locked first: [Tx.LockFunction], [Tx.LockLayerVersion],
-// [Tx.LockPolicy], [Tx.LockUsage]. Each is an update that changes nothing. Take
+// [Tx.LockPolicy], [Tx.LockUsage], and of identities [Tx.LockAccount],
+// [Tx.LockIdentity], [Tx.LockPolicyDocument]. Each is an update that changes nothing. Take
 // them in that order; a deadlock is broken by the database and retried. What
 // belongs to a function (its versions, aliases, concurrency, settings and URLs) is
 // only ever changed under the function's lock.

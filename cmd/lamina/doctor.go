@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime"
 	"time"
 
+	"github.com/lamina-run/lamina/runner/layer"
 	"github.com/lamina-run/lamina/runner/sandbox"
 )
 
 type doctorVerb struct {
+	Data    string   `env:"LAMINA_DATA" default:"${data}" type:"path" help:"Directory that serve would use."`
 	Runtime []string `env:"LAMINA_RUNTIMES" placeholder:"NAME=PATH" help:"Interpreter of a runtime, as for serve."`
 }
 
@@ -22,6 +25,7 @@ func (v *doctorVerb) Run(ctx context.Context, s streams) (err error) {
 	defer cancel()
 	fmt.Fprintf(s.out, "platform  %s/%s\n\nsandbox\n", runtime.GOOS, runtime.GOARCH)
 	report := sandbox.Probe(ctx)
+	report.Checks = append(report.Checks, probeImages(v.Data))
 	for _, c := range report.Checks {
 		mark := "yes"
 		if !c.OK {
@@ -60,4 +64,36 @@ func (v *doctorVerb) Run(ctx context.Context, s streams) (err error) {
 		return hint(fmt.Errorf("functions can't run on this machine"), "see the lines marked no above")
 	}
 	return nil
+}
+
+// probeImages says whether archives will be mounted or unpacked. Whether the
+// kernel mounts an image depends on the file system that it is on.
+func probeImages(data string) (c sandbox.Check) {
+	c = sandbox.Check{Name: "layer images", OK: true, Detail: "layers and code become EROFS images, mounted once each"}
+	if err := tryImages(data); err != nil {
+		c.OK, c.Detail = false, "layers and code are unpacked to directories: "+err.Error()
+		c.Hint = "run the server as root, on Linux 6.12 or later with EROFS, and have its data on a disk of ext4, XFS or Btrfs"
+	}
+	return c
+}
+
+func tryImages(data string) (err error) {
+	images, mounter, err := openImages()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, images.Close()) }()
+	// Where the data will be, or would.
+	dir := data
+	for {
+		if info, err := os.Stat(dir); err == nil && info.IsDir() {
+			break
+		}
+		above := filepath.Dir(dir)
+		if above == dir {
+			break
+		}
+		dir = above
+	}
+	return layer.ProbeImages(dir, mounter)
 }

@@ -47,9 +47,14 @@ type streams struct {
 }
 
 func main() {
-	// The two other lives of this binary come first: nothing else may run in them.
-	if len(os.Args) == 2 && os.Args[1] == "init" {
-		sandbox.Init()
+	// The other lives of this binary come first: nothing else may run in them.
+	if len(os.Args) == 2 {
+		switch os.Args[1] {
+		case sandbox.InitVerb:
+			sandbox.Init()
+		case sandbox.SpawnVerb:
+			sandbox.Spawn()
+		}
 	}
 	if filepath.Base(os.Args[0]) == "bootstrap" {
 		os.Exit(demoBootstrap())

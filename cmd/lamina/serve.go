@@ -111,13 +111,19 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 	if err != nil {
 		return err
 	}
-	layers, err := layer.NewCache(c.file("layers"), layer.BlobsFunc(func(ctx context.Context, d lamina.Digest) (layer.Reader, error) {
+	images, mounter, err := openImages()
+	if err != nil {
+		log.LogAttrs(ctx, slog.LevelWarn, "archives are unpacked to directories, not mounted as images", slog.Any("err", err))
+	} else {
+		defer func() { err = errors.Join(err, images.Close()) }()
+	}
+	layers, err := layer.NewCache(layer.Options{Dir: c.file("layers"), Limits: limits, Log: log, Images: mounter, Blobs: layer.BlobsFunc(func(ctx context.Context, d lamina.Digest) (layer.Reader, error) {
 		b, err := blobs.Open(ctx, d)
 		if err != nil {
 			return nil, err
 		}
 		return b, nil
-	}), limits, log)
+	})})
 	if err != nil {
 		return fmt.Errorf("open the unpacked archives: %w", err)
 	}
@@ -142,7 +148,8 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 		control.Invoker
 		control.Provisioner
 	}
-	var shown interface { // nil when no directory is allowed
+	var prepareLayer func(context.Context, lamina.LayerVersion) error // nil when functions can't run
+	var shown interface {                                             // nil when no directory is allowed
 		control.Directories
 		runner.Directories
 	}
@@ -159,7 +166,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 		return err
 	}
 	api := ownEndpoint(at.local.Addr())
-	pool, err := sandbox.NewPool(sandbox.Options{Log: log, Parked: c.Parked, Network: network, Endpoint: api})
+	pool, err := sandbox.NewPool(sandbox.Options{Log: log, Parked: c.Parked, Network: network, Endpoint: api, Images: images})
 	if err == nil {
 		inside := ""
 		if at := network.Inside(api); at.IsValid() {
@@ -172,7 +179,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 		})
 		running.start(ctx, "sandboxes", pool.Run)
 		running.start(ctx, "runner", functions.Run)
-		invoker = functions
+		invoker, prepareLayer = functions, functions.PrepareLayer
 	} else {
 		log.LogAttrs(ctx, slog.LevelWarn, "functions can't run here", slog.Any("err", err))
 		invoker = noInvoker{reason: err}
@@ -200,7 +207,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 		Objects: bucket, Stage: stage, Queues: queue, Directories: shown, Networks: vpcs,
 		EventRetryDelay: func(attempts int) time.Duration { return lamina.EventRetryDelay(attempts, c.EventRetryDelay) },
 		Store:           db, Invoker: invoker, Provisioner: invoker, Authority: who.Authority, Locations: links, Limits: limits, Log: log, Now: time.Now,
-		URLAddress: server.URLAddress,
+		URLAddress: server.URLAddress, PrepareLayer: prepareLayer,
 	})
 	router := wire.NewRouter(wire.Options{Log: log, Authorize: plane.Authorize, MaxZip: limits.ZippedUpload, MaxBody: wire.BodyFor(limits.ZippedUpload), MaxPayload: limits.RequestPayload, Stage: stage})
 	plane.Register(router)
@@ -247,6 +254,16 @@ func openAudit(c *settings, log *slog.Logger) (func(audit.Entry), func() error, 
 			log.LogAttrs(context.Background(), slog.LevelError, "request not audited", slog.String("request_id", e.RequestID), slog.Any("err", err))
 		}
 	}, l.Close, nil
+}
+
+// openImages returns what mounts images, twice: the layer cache wants nothing
+// rather than a nil of its own type when there is an error.
+func openImages() (*sandbox.Images, layer.Images, error) {
+	images, err := sandbox.OpenImages()
+	if err != nil {
+		return nil, nil, err
+	}
+	return images, images, nil
 }
 
 // openObjects returns the S3 that archives are read from, nil when there is none.

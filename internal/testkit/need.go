@@ -29,6 +29,8 @@ var (
 	Cgroup = Probe{"cgroup", missingCgroup}
 	// Overlay needs the overlay file system.
 	Overlay = Probe{"overlay", missingOverlay}
+	// EROFS needs a kernel that mounts EROFS images from files.
+	EROFS = Probe{"erofs", missingEROFS}
 	// Network needs the device by which functions reach the world.
 	Network = Probe{"network", missingNetwork}
 	// Root needs to be root.

@@ -1,6 +1,7 @@
 package testkit
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -35,17 +36,32 @@ func missingNetwork() string {
 	return ""
 }
 
-func missingOverlay() string {
+func missingOverlay() string { return missingFileSystem("overlay") }
+
+// missingEROFS looks for a kernel of at least 6.12, which needs no block device.
+func missingEROFS() string {
+	text, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return err.Error()
+	}
+	var major, minor int
+	if _, err := fmt.Sscanf(string(text), "%d.%d", &major, &minor); err != nil || major < 6 || major == 6 && minor < 12 {
+		return "kernel older than 6.12"
+	}
+	return missingFileSystem("erofs")
+}
+
+func missingFileSystem(name string) string {
 	list, err := os.ReadFile("/proc/filesystems")
 	if err != nil {
 		return err.Error()
 	}
-	if strings.Contains(string(list), "\toverlay\n") {
+	if strings.Contains(string(list), "\t"+name+"\n") {
 		return ""
 	}
 	// The list has loaded modules only; a mount would load it.
-	if err := exec.Command("modprobe", "overlay").Run(); err != nil {
-		return "no overlay file system in this kernel"
+	if err := exec.Command("modprobe", name).Run(); err != nil {
+		return "no " + name + " file system in this kernel"
 	}
 	return ""
 }

@@ -30,6 +30,9 @@ type Options struct {
 	Args   []string // more arguments of lamina serve
 	Env    []string // more of its environment, KEY=value
 	TLS    bool     // with a certificate of its own
+
+	// User runs the server; nil is the user of the test. Data is in its home then.
+	User *Ordinary
 }
 
 // Server is a running lamina serve, and the way to its clients.
@@ -60,7 +63,11 @@ const (
 // is healthy. Its log shows when the test fails.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
-	if o.Data == "" {
+	switch {
+	case o.Data != "":
+	case o.User != nil:
+		o.Data = filepath.Join(o.User.Home, "data")
+	default:
 		o.Data = t.TempDir()
 	}
 	if o.Region == "" {
@@ -195,8 +202,13 @@ func (s *Server) run() {
 	args := append([]string{
 		"serve", "--listen", s.listen, "--data", s.Data, "--region", s.Region, "--account", Account,
 	}, s.o.Args...)
-	cmd := exec.Command(Binary(s.t), args...)
-	cmd.Env = append(os.Environ(), "LAMINA_ACCESS_KEY_ID="+s.AccessKeyID, "LAMINA_SECRET_ACCESS_KEY="+s.SecretAccessKey)
+	var cmd *exec.Cmd
+	if s.o.User != nil {
+		cmd = s.o.User.Command(args...)
+	} else {
+		cmd = exec.Command(Binary(s.t), args...)
+	}
+	cmd.Env = append(cmd.Environ(), "LAMINA_ACCESS_KEY_ID="+s.AccessKeyID, "LAMINA_SECRET_ACCESS_KEY="+s.SecretAccessKey)
 	cmd.Env = append(cmd.Env, s.o.Env...)
 	cmd.Stdout, cmd.Stderr = s.output, s.output
 	cmd.WaitDelay = 5 * time.Second // a function's process may hold the pipe a moment longer

@@ -49,18 +49,32 @@ const (
 	unpacking = ".new-"
 	doomed    = ".old-"
 	bootFile  = ".boot"
+	imageName = ".erofs" // what follows the digest
 )
 
-// Cache keeps extracted archives in a directory of its own.
+// Options configures a [Cache]. All but Images are required.
+type Options struct {
+	Dir    string
+	Blobs  Blobs
+	Limits lamina.Limits
+	Log    *slog.Logger
+	// Images mounts what the cache makes; with nil it makes directories.
+	Images Images
+}
+
+// Cache keeps archives ready to be mounted, in a directory of its own: as images
+// where those can be mounted, else unpacked.
 type Cache struct {
 	dir    string
 	blobs  Blobs
 	limits lamina.Limits
 	log    *slog.Logger
+	images Images // nil when archives are unpacked
 
 	mu      sync.Mutex
 	entries map[lamina.Digest]*entry
 	clock   int64 // counts uses, for the order of eviction
+	mounted int   // images
 	closed  bool
 
 	work sync.WaitGroup // goroutines that unpack
@@ -73,28 +87,33 @@ type entry struct {
 	size int64 // bytes on disk; -1 when nobody has looked yet
 	err  error // why unpacking failed
 
+	file  string // what it is in the cache's directory
+	image bool   // file is an image, else a directory
+	mount mount  // of the image
+
 	// ready is closed by whoever unpacks, when the directory is there or err is
 	// set. It is closed from the start for what an earlier process left.
 	ready chan struct{}
-	// gone is nil until Evict takes the entry, which closes it when the directory
-	// no longer has its name.
+	// gone is nil until Evict takes the entry, which closes it when the file no
+	// longer has its name.
 	gone chan struct{}
 	// cancel stops the unpacking; nil when it is done.
 	cancel context.CancelCauseFunc
 }
 
-// NewCache opens the cache in dir, which it makes when it is missing. It removes
-// what earlier processes left unfinished and, after another boot, everything.
-// The caller calls [Cache.Close]. Only one process at a time may have dir.
-func NewCache(dir string, blobs Blobs, limits lamina.Limits, log *slog.Logger) (*Cache, error) {
-	c := &Cache{dir: dir, blobs: blobs, limits: limits, log: log, entries: make(map[lamina.Digest]*entry)}
-	if err := c.open(); err != nil {
+// NewCache opens the cache in a directory, which it makes when it is missing. It
+// removes what earlier processes left unfinished and, after another boot,
+// everything. Images that can't be mounted are logged and done without. The
+// caller calls [Cache.Close]. Only one process at a time may have the directory.
+func NewCache(o Options) (*Cache, error) {
+	c := &Cache{dir: o.Dir, blobs: o.Blobs, limits: o.Limits, log: o.Log, entries: make(map[lamina.Digest]*entry)}
+	if err := c.open(o.Images); err != nil {
 		return nil, fmt.Errorf("open layer cache: %w", err)
 	}
 	return c, nil
 }
 
-func (c *Cache) open() error {
+func (c *Cache) open(images Images) error {
 	if err := os.MkdirAll(c.dir, 0o755); err != nil {
 		return err
 	}
@@ -112,20 +131,30 @@ func (c *Cache) open() error {
 		return err
 	}
 	trusted := boot != "" && string(then) == boot
+	if images != nil {
+		if err := ProbeImages(c.dir, images); err != nil {
+			c.log.Warn("archives are unpacked to directories, not mounted as images", slog.Any("err", err))
+		} else {
+			c.images = images
+		}
+	}
 
 	type left struct {
 		digest lamina.Digest
+		name   string
+		image  bool
 		used   time.Time
 	}
 	var lefts []left
 	for _, item := range list {
-		digest, err := lamina.ParseDigest(item.Name())
-		if err == nil && trusted {
+		name, image := strings.CutSuffix(item.Name(), imageName)
+		digest, err := lamina.ParseDigest(name)
+		if err == nil && trusted && (!image || c.images != nil) {
 			info, err := item.Info()
 			if err != nil {
 				return err
 			}
-			lefts = append(lefts, left{digest, info.ModTime()})
+			lefts = append(lefts, left{digest, item.Name(), image, info.ModTime()})
 			continue
 		}
 		if err == nil || strings.HasPrefix(item.Name(), unpacking) || strings.HasPrefix(item.Name(), doomed) {
@@ -136,8 +165,20 @@ func (c *Cache) open() error {
 	}
 	slices.SortFunc(lefts, func(a, b left) int { return a.used.Compare(b.used) })
 	for _, l := range lefts {
+		if e := c.entries[l.digest]; e != nil { // unpacked and an image: that is enough
+			directory := e.file
+			if !l.image {
+				directory = l.name
+			}
+			if err := fsx.RemoveAll(filepath.Join(c.dir, directory)); err != nil {
+				return err
+			}
+			if !l.image {
+				continue
+			}
+		}
 		c.clock++
-		c.entries[l.digest] = &entry{used: c.clock, size: -1, ready: closedChannel()}
+		c.entries[l.digest] = &entry{used: c.clock, size: -1, file: l.name, image: l.image, ready: closedChannel()}
 	}
 	// Last: it vouches for every directory that is there.
 	return fsx.WriteFile(filepath.Join(c.dir, bootFile), []byte(boot), 0o644)
@@ -160,10 +201,11 @@ func closedChannel() chan struct{} {
 }
 
 // Acquire returns the directory with the files of an archive, which stays as it is
-// until release is called. Whoever asks first unpacks for all; a caller that gives
-// up leaves the others what they wait for. The error is [lamina.ErrNotFound] when
-// there is no such blob and a *[lamina.ArchiveError] when it is no good archive;
-// the next Acquire tries again.
+// until release is called. It may be a path that means something to this process
+// only. Whoever asks first unpacks for all; a caller that gives up leaves the
+// others what they wait for. The error is [lamina.ErrNotFound] when there is no
+// such blob and a *[lamina.ArchiveError] when it is no good archive; the next
+// Acquire tries again.
 func (c *Cache) Acquire(ctx context.Context, digest lamina.Digest) (dir string, release func(), err error) {
 	e, err := c.claim(ctx, digest)
 	if err != nil {
@@ -171,7 +213,9 @@ func (c *Cache) Acquire(ctx context.Context, digest lamina.Digest) (dir string, 
 	}
 	select {
 	case <-e.ready:
-		err = e.err
+		if err = e.err; err == nil {
+			dir, err = c.show(ctx, e)
+		}
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
@@ -179,16 +223,15 @@ func (c *Cache) Acquire(ctx context.Context, digest lamina.Digest) (dir string, 
 		c.release(e)
 		return "", nil, fmt.Errorf("acquire archive %s: %w", digest, err)
 	}
-	dir = c.path(digest)
 	return dir, sync.OnceFunc(func() {
-		// The order of use survives a restart in the directory's time; losing it
-		// costs no more than a worse choice in Evict.
-		_ = os.Chtimes(dir, time.Time{}, time.Now())
+		// The order of use survives a restart in the file's time; losing it costs no
+		// more than a worse choice in Evict.
+		_ = os.Chtimes(c.path(e.file), time.Time{}, time.Now())
 		c.release(e)
 	}), nil
 }
 
-func (c *Cache) path(digest lamina.Digest) string { return filepath.Join(c.dir, digest.String()) }
+func (c *Cache) path(file string) string { return filepath.Join(c.dir, file) }
 
 // claim returns the entry of a digest with one reference more, and has it
 // unpacked when it is new.
@@ -227,45 +270,60 @@ func (c *Cache) claim(ctx context.Context, digest lamina.Digest) (*entry, error)
 
 func (c *Cache) release(e *entry) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	e.refs--
 	c.clock++
 	e.used = c.clock
+	c.mu.Unlock()
+	c.hide()
 }
 
 // fill unpacks the archive of a new entry.
 func (c *Cache) fill(ctx context.Context, digest lamina.Digest, e *entry) {
 	start := time.Now()
-	size, err := c.unpack(ctx, digest)
+	made, err := c.unpack(ctx, digest)
 	if err == nil {
 		c.log.LogAttrs(ctx, slog.LevelInfo, "archive unpacked", slog.String("digest", digest.String()),
-			slog.Int64("bytes", size), slog.Duration("took", time.Since(start)))
+			slog.Int64("bytes", made.size), slog.Bool("image", made.image), slog.Duration("took", time.Since(start)))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e.cancel(nil)
-	e.cancel, e.size, e.err = nil, size, err
+	e.cancel, e.err = nil, err
+	e.file, e.image, e.size = made.file, made.image, made.size
 	if err != nil {
 		delete(c.entries, digest)
 	}
 	close(e.ready)
 }
 
-// unpack makes the directory of a digest and returns its size on disk.
-func (c *Cache) unpack(ctx context.Context, digest lamina.Digest) (size int64, err error) {
+// unpacked is what became of an archive.
+type unpacked struct {
+	file  string
+	image bool
+	size  int64
+}
+
+// unpack makes the image or the directory of a digest.
+func (c *Cache) unpack(ctx context.Context, digest lamina.Digest) (made unpacked, err error) {
 	blob, err := c.blobs.Open(ctx, digest)
 	if err != nil {
-		return 0, err
+		return unpacked{}, err
 	}
 	defer blob.Close()
 	archive, err := lamina.ReadArchive(blob, blob.Size(), c.limits)
 	if err != nil {
-		return 0, err
+		return unpacked{}, err
+	}
+	temporary := unpacking + digest.String()[:12] + "-*"
+	if c.images != nil {
+		made = unpacked{file: digest.String() + imageName, image: true}
+		made.size, err = c.pack(ctx, archive, temporary, made.file)
+		return made, err
 	}
 	// Mode 0700 until it is complete.
-	dir, err := os.MkdirTemp(c.dir, unpacking+digest.String()[:12]+"-")
+	dir, err := os.MkdirTemp(c.dir, temporary)
 	if err != nil {
-		return 0, err
+		return unpacked{}, err
 	}
 	defer func() {
 		if err != nil {
@@ -273,15 +331,13 @@ func (c *Cache) unpack(ctx context.Context, digest lamina.Digest) (size int64, e
 		}
 	}()
 	if err := Unpack(ctx, archive, dir); err != nil {
-		return 0, err
+		return unpacked{}, err
 	}
 	if err := os.Chmod(dir, 0o755); err != nil {
-		return 0, err
+		return unpacked{}, err
 	}
-	if err := os.Rename(dir, c.path(digest)); err != nil {
-		return 0, err
-	}
-	return onDisk(archive), nil
+	made = unpacked{file: digest.String(), size: onDisk(archive)}
+	return made, os.Rename(dir, c.path(made.file))
 }
 
 // block is what file systems give to the smallest file, and to most directories.
@@ -337,7 +393,10 @@ func (c *Cache) Evict(ctx context.Context, maxBytes int64) error {
 		}
 		err := context.Cause(ctx)
 		if err == nil {
-			err = os.Rename(c.path(digest), old)
+			err = c.unmount(e)
+		}
+		if err == nil {
+			err = os.Rename(c.path(e.file), old)
 		}
 		c.mu.Lock()
 		if err == nil || errors.Is(err, fs.ErrNotExist) {
@@ -358,20 +417,20 @@ func (c *Cache) Evict(ctx context.Context, maxBytes int64) error {
 
 // measure looks at the archives that an earlier process unpacked.
 func (c *Cache) measure(ctx context.Context) error {
-	unknown := make(map[lamina.Digest]*entry)
+	var unknown []*entry
 	c.mu.Lock()
-	for digest, e := range c.entries {
+	for _, e := range c.entries {
 		if e.size < 0 && e.cancel == nil && e.gone == nil {
 			e.refs++ // so that it stays; it does not count as a use
-			unknown[digest] = e
+			unknown = append(unknown, e)
 		}
 	}
 	c.mu.Unlock()
 	var failed error
-	for digest, e := range unknown {
+	for _, e := range unknown {
 		size := int64(-1)
 		if failed == nil {
-			size, failed = walkSize(ctx, c.path(digest))
+			size, failed = walkSize(ctx, c.path(e.file))
 		}
 		c.mu.Lock()
 		e.refs--
@@ -397,7 +456,7 @@ func (c *Cache) victim(maxBytes int64) (lamina.Digest, *entry, string) {
 			continue
 		}
 		total += max(e.size, 0)
-		if e.refs == 0 && (oldest == nil || e.used < oldest.used) {
+		if e.refs == 0 && e.mount.busy == nil && (oldest == nil || e.used < oldest.used) {
 			digest, oldest = d, e
 		}
 	}
@@ -410,7 +469,7 @@ func (c *Cache) victim(maxBytes int64) (lamina.Digest, *entry, string) {
 }
 
 // Close stops what is being unpacked and waits for it. Directories that were
-// acquired stay; later calls of Acquire return [ErrClosed].
+// acquired stay until they are released; later calls of Acquire return [ErrClosed].
 func (c *Cache) Close() error {
 	c.mu.Lock()
 	c.closed = true
@@ -421,5 +480,6 @@ func (c *Cache) Close() error {
 	}
 	c.mu.Unlock()
 	c.work.Wait()
+	c.hide()
 	return nil
 }

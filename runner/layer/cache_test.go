@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/erofs/go-erofs"
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
@@ -82,9 +83,32 @@ func (b blob) Close() error {
 	return nil
 }
 
-func openCache(t testing.TB, dir string, b *blobs) *layer.Cache {
+// both runs a test with a cache of directories and with one of images.
+func both(t *testing.T, test func(t *testing.T, images layer.Images)) {
 	t.Helper()
-	c, err := layer.NewCache(dir, b, lamina.DefaultLimits(), slog.New(slog.DiscardHandler))
+	t.Parallel()
+	t.Run("directories", func(t *testing.T) {
+		t.Parallel()
+		test(t, nil)
+	})
+	t.Run("images", func(t *testing.T) {
+		t.Parallel()
+		test(t, openImages(t))
+	})
+}
+
+// name is what an archive is called in the cache's directory.
+func name(digest lamina.Digest, images layer.Images) string {
+	if images == nil {
+		return digest.String()
+	}
+	return digest.String() + ".erofs"
+}
+
+func openCache(t testing.TB, dir string, b *blobs, images layer.Images) *layer.Cache {
+	t.Helper()
+	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	c, err := layer.NewCache(layer.Options{Dir: dir, Blobs: b, Images: images, Limits: lamina.DefaultLimits(), Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,20 +141,21 @@ func names(t testing.TB, dir string) []string {
 	return got
 }
 
-func TestAcquire(t *testing.T) {
-	t.Parallel()
+func TestAcquire(t *testing.T) { both(t, testAcquire) }
+
+func testAcquire(t *testing.T, images layer.Images) {
 	dir := filepath.Join(t.TempDir(), "layers")
 	b, digests := newBlobs(testkit.Zip(t,
 		testkit.File{Name: "python/"}, testkit.File{Name: "python/lib/a.py", Body: "one", Mode: 0o600},
 		testkit.File{Name: "bin/tool", Body: "two", Mode: 0o700}, testkit.File{Name: "bin/alias", Link: "/opt/bin/tool"},
 		testkit.File{Name: "python/lib/a.py", Body: "later", Mode: 0o600}, testkit.File{Name: "empty"}))
-	c := openCache(t, dir, b)
+	c := openCache(t, dir, b, images)
 	got, release, err := c.Acquire(t.Context(), digests[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer release()
-	if want := filepath.Join(dir, digests[0].String()); got != want {
+	if want := filepath.Join(dir, digests[0].String()); images == nil && got != want {
 		t.Errorf("directory = %s; want %s", got, want)
 	}
 	want := map[string]string{
@@ -191,15 +216,16 @@ func tree(t testing.TB, dir string) map[string]string {
 	return got
 }
 
-func TestAcquireHostile(t *testing.T) {
-	t.Parallel()
+func TestAcquireHostile(t *testing.T) { both(t, testAcquireHostile) }
+
+func testAcquireHostile(t *testing.T, images layer.Images) {
 	for _, tt := range testkit.HostileZips(t) {
 		t.Run(tt.Name, func(t *testing.T) {
 			t.Parallel()
 			above := t.TempDir()
 			dir := filepath.Join(above, "layers")
 			b, digests := newBlobs(tt.Zip)
-			c := openCache(t, dir, b)
+			c := openCache(t, dir, b, images)
 			_, _, err := c.Acquire(t.Context(), digests[0])
 			if refused, ok := errors.AsType[*lamina.ArchiveError](err); tt.Name == "wrong checksum of an overwritten entry" {
 				// Publishing refuses it; here the entry is never read.
@@ -220,10 +246,11 @@ func TestAcquireHostile(t *testing.T) {
 	}
 }
 
-func TestAcquireAbsent(t *testing.T) {
-	t.Parallel()
+func TestAcquireAbsent(t *testing.T) { both(t, testAcquireAbsent) }
+
+func testAcquireAbsent(t *testing.T, images layer.Images) {
 	b, _ := newBlobs()
-	c := openCache(t, t.TempDir(), b)
+	c := openCache(t, t.TempDir(), b, images)
 	if _, _, err := c.Acquire(t.Context(), lamina.Digest{1}); !errors.Is(err, lamina.ErrNotFound) {
 		t.Errorf("Acquire(absent) = %v; want %v", err, lamina.ErrNotFound)
 	}
@@ -237,11 +264,12 @@ func TestAcquireAbsent(t *testing.T) {
 	release()
 }
 
-func TestAcquireOnce(t *testing.T) {
-	t.Parallel()
+func TestAcquireOnce(t *testing.T) { both(t, testAcquireOnce) }
+
+func testAcquireOnce(t *testing.T, images layer.Images) {
 	b, digests := newBlobs(testkit.Zip(t, testkit.File{Name: "a", Body: "body"}))
 	b.hold = make(chan struct{})
-	c := openCache(t, t.TempDir(), b)
+	c := openCache(t, t.TempDir(), b, images)
 
 	// The first, whose unpacking it is, gives up; the others don't notice.
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -294,12 +322,13 @@ func dirOf(c *layer.Cache, t testing.TB, digest lamina.Digest) string {
 	return dir
 }
 
-func TestCloseStopsUnpacking(t *testing.T) {
-	t.Parallel()
+func TestCloseStopsUnpacking(t *testing.T) { both(t, testCloseStopsUnpacking) }
+
+func testCloseStopsUnpacking(t *testing.T, images layer.Images) {
 	b, digests := newBlobs(testkit.Zip(t, testkit.File{Name: "a"}))
 	b.hold = make(chan struct{})
 	dir := t.TempDir()
-	c := openCache(t, dir, b)
+	c := openCache(t, dir, b, images)
 	acquired := make(chan error, 1) // one send, by the goroutine below
 	go func() {
 		_, _, err := c.Acquire(t.Context(), digests[0])
@@ -316,15 +345,16 @@ func TestCloseStopsUnpacking(t *testing.T) {
 	}
 }
 
-func TestEvict(t *testing.T) {
-	t.Parallel()
+func TestEvict(t *testing.T) { both(t, testEvict) }
+
+func testEvict(t *testing.T, images layer.Images) {
 	var zips [][]byte
 	for i := range 4 {
 		zips = append(zips, testkit.Zip(t, testkit.File{Name: fmt.Sprint(i), Body: strings.Repeat("x", 100<<10)}))
 	}
 	b, digests := newBlobs(zips...)
 	dir := t.TempDir()
-	c := openCache(t, dir, b)
+	c := openCache(t, dir, b, images)
 	var release func()
 	for i, digest := range digests {
 		var err error
@@ -342,7 +372,7 @@ func TestEvict(t *testing.T) {
 	kept := func(want ...int) {
 		t.Helper()
 		for i, digest := range digests {
-			_, err := os.Stat(filepath.Join(dir, digest.String()))
+			_, err := os.Stat(filepath.Join(dir, name(digest, images)))
 			if got, want := err == nil, strings.Contains(fmt.Sprint(want), fmt.Sprint(i)); got != want {
 				t.Errorf("archive %d there: %v; want %v", i, got, want)
 			}
@@ -364,7 +394,7 @@ func TestEvict(t *testing.T) {
 	}
 	release()
 	opened := b.opened
-	c = openCache(t, dir, b)
+	c = openCache(t, dir, b, images)
 	kept(0, 1, 3)
 	if got := names(t, dir); len(got) != 3 {
 		t.Errorf("cache has %v; want three archives", got)
@@ -385,31 +415,37 @@ func TestEvict(t *testing.T) {
 	}
 }
 
-func TestOtherBootEmptiesCache(t *testing.T) {
-	t.Parallel()
+func TestOtherBootEmptiesCache(t *testing.T) { both(t, testOtherBootEmptiesCache) }
+
+func testOtherBootEmptiesCache(t *testing.T, images layer.Images) {
 	b, digests := newBlobs(testkit.Zip(t, testkit.File{Name: "a", Body: "whole"}))
 	dir := t.TempDir()
-	c := openCache(t, dir, b)
+	c := openCache(t, dir, b, images)
 	got := dirOf(c, t, digests[0])
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// Power fails: the directory has its name, and the file nothing in it.
-	if err := errors.Join(os.WriteFile(filepath.Join(got, "a"), nil, 0o644), os.WriteFile(filepath.Join(dir, ".boot"), []byte("earlier\n"), 0o644)); err != nil {
+	// Power fails: what was made has its name, and the file nothing in it.
+	lost := filepath.Join(got, "a")
+	if images != nil {
+		lost = filepath.Join(dir, name(digests[0], images))
+	}
+	if err := errors.Join(os.WriteFile(lost, nil, 0o644), os.WriteFile(filepath.Join(dir, ".boot"), []byte("earlier\n"), 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	c = openCache(t, dir, b)
+	c = openCache(t, dir, b, images)
 	if data, err := os.ReadFile(filepath.Join(dirOf(c, t, digests[0]), "a")); err != nil || string(data) != "whole" {
 		t.Errorf("content = %q, %v; want it whole", data, err)
 	}
 }
 
 // TestEvictWhileAcquiring has everything happen at once: what is acquired is there.
-func TestEvictWhileAcquiring(t *testing.T) {
-	t.Parallel()
+func TestEvictWhileAcquiring(t *testing.T) { both(t, testEvictWhileAcquiring) }
+
+func testEvictWhileAcquiring(t *testing.T, images layer.Images) {
 	b, digests := newBlobs(testkit.Zip(t, testkit.File{Name: "a", Body: "body"}), testkit.Zip(t, testkit.File{Name: "a", Body: "body"}, testkit.File{Name: "b"}))
 	dir := t.TempDir()
-	c := openCache(t, dir, b)
+	c := openCache(t, dir, b, images)
 	var workers sync.WaitGroup
 	for i := range 8 {
 		workers.Go(func() {
@@ -441,8 +477,9 @@ func TestEvictWhileAcquiring(t *testing.T) {
 }
 
 // TestLikeUnzip compares with what the zip and unzip commands make of a tree.
-func TestLikeUnzip(t *testing.T) {
-	t.Parallel()
+func TestLikeUnzip(t *testing.T) { both(t, testLikeUnzip) }
+
+func testLikeUnzip(t *testing.T, images layer.Images) {
 	for _, tool := range []string{"zip", "unzip"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("no %s command", tool)
@@ -485,7 +522,7 @@ func TestLikeUnzip(t *testing.T) {
 		t.Fatal(err)
 	}
 	b, digests := newBlobs(data)
-	ours := dirOf(openCache(t, filepath.Join(base, "layers"), b), t, digests[0])
+	ours := dirOf(openCache(t, filepath.Join(base, "layers"), b, images), t, digests[0])
 	theirs := filepath.Join(base, "theirs")
 	if err := os.Chmod(theirs, 0o755); err != nil {
 		t.Fatal(err)
@@ -510,7 +547,8 @@ func TestLikeUnzip(t *testing.T) {
 }
 
 // FuzzUnpack holds that whatever a zip says, nothing appears outside of the cache,
-// and in the cache only a whole archive.
+// and in the cache only a whole archive; and that what can be unpacked makes an
+// image of the same, as a reader that others wrote sees it, and nothing else does.
 func FuzzUnpack(f *testing.F) {
 	for _, h := range testkit.HostileZips(f) {
 		if len(h.Zip) < 10_000 {
@@ -519,6 +557,11 @@ func FuzzUnpack(f *testing.F) {
 	}
 	f.Add(testkit.Zip(f, testkit.File{Name: "d/"}, testkit.File{Name: "d/a", Body: "body"}, testkit.File{Name: "s", Link: "../out"}))
 	f.Add(testkit.RawZip(testkit.Record{Name: "s", Body: "../out", Attributes: 0xa1ff}, testkit.Record{Name: "t/f"}))
+	for _, data := range oddArchives(f) {
+		if len(data) < 5_000 {
+			f.Add(data)
+		}
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		base := t.TempDir()
 		out := filepath.Join(base, "out")
@@ -529,7 +572,7 @@ func FuzzUnpack(f *testing.F) {
 		limits := lamina.DefaultLimits()
 		limits.Unzipped, limits.ArchiveEntries = 1<<20, 1000
 		b, digests := newBlobs(data)
-		c, err := layer.NewCache(filepath.Join(base, "layers"), b, limits, slog.New(slog.DiscardHandler))
+		c, err := layer.NewCache(layer.Options{Dir: filepath.Join(base, "layers"), Blobs: b, Limits: limits, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -542,11 +585,36 @@ func FuzzUnpack(f *testing.F) {
 			if _, ok := errors.AsType[*lamina.ArchiveError](err); !ok {
 				t.Errorf("Acquire() = %v; want an ArchiveError", err)
 			}
+			if archive, err := lamina.ReadArchive(bytes.NewReader(data), int64(len(data)), limits); err == nil {
+				file, err := os.Create(filepath.Join(t.TempDir(), "image"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer file.Close()
+				err = layer.Pack(t.Context(), archive, file)
+				if _, ok := errors.AsType[*lamina.ArchiveError](err); !ok {
+					t.Errorf("Pack() = %v; want an ArchiveError", err)
+				}
+			}
 		} else {
 			defer release()
 			archive, err := lamina.ReadArchive(bytes.NewReader(data), int64(len(data)), limits)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if valid(archive) {
+				file, err := os.Open(pack(t, archive))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer file.Close()
+				image, err := erofs.Open(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(describe(t, image, nil), describe(t, hostTree(dir), nil)); diff != "" {
+					t.Errorf("image and directory differ (-image +directory):\n%s", diff)
+				}
 			}
 			for _, e := range archive.Entries {
 				if _, err := os.Lstat(filepath.Join(dir, e.Name)); err != nil {

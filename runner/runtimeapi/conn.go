@@ -44,6 +44,7 @@ type conn struct {
 
 	writing sync.Mutex // held across a write on purpose: it only orders the two writers of this connection
 	out     []byte     // reused; guarded by writing
+	held    bool       // the answer to a result waits for the next one; guarded by writing
 }
 
 // header is what matters of a request's head.
@@ -340,9 +341,19 @@ func (c *conn) fail(status, kind, message string) {
 	c.reply(status, body)
 }
 
+const accepted = "HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{\"status\":\"OK\"}"
+
+// accept answers a result. A runtime that sent its next request along, which ours
+// do, waits for the answer to that: both go out together, and wake it once.
 func (c *conn) accept(whole bool) {
+	if whole && c.r.Buffered() > 0 {
+		c.writing.Lock()
+		defer c.writing.Unlock()
+		c.held = true
+		return
+	}
 	if whole {
-		c.write("HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{\"status\":\"OK\"}")
+		c.write(accepted)
 		return
 	}
 	c.fail(statusTooLarge, "RequestEntityTooLarge", "Exceeded maximum allowed payload size ("+
@@ -357,8 +368,17 @@ func (c *conn) reply(status string, body []byte) {
 func (c *conn) write(s string) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	c.out = append(c.out[:0], s...)
+	c.out = append(c.begin(), s...)
 	c.send(c.out)
+}
+
+// begin returns what goes out before an answer. It wants c.writing.
+func (c *conn) begin() []byte {
+	if !c.held {
+		return c.out[:0]
+	}
+	c.held = false
+	return append(c.out[:0], accepted...)
 }
 
 // send writes to the runtime. When that fails, the runtime is gone or stuck:
@@ -371,7 +391,7 @@ func (c *conn) send(b []byte) {
 
 // deliver answers invocation/next. It wants c.writing.
 func (c *conn) deliver(r *Request, at time.Time) {
-	b := append(c.out[:0], "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nLambda-Runtime-Aws-Request-Id: "...)
+	b := append(c.begin(), "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nLambda-Runtime-Aws-Request-Id: "...)
 	b = appendValue(b, r.ID)
 	b = append(b, "\r\nLambda-Runtime-Deadline-Ms: "...)
 	b = strconv.AppendInt(b, r.deadline(at).UnixMilli(), 10)

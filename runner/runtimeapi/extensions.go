@@ -206,7 +206,7 @@ func send(to []delivery) {
 
 // event answers event/next. It wants c.writing.
 func (c *conn) event(id string, body []byte) {
-	b := append(c.out[:0], "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nLambda-Extension-Identifier: "...)
+	b := append(c.begin(), "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nLambda-Extension-Identifier: "...)
 	b = append(b, id...)
 	b = append(b, "\r\nLambda-Extension-Event-Identifier: "...)
 	b = append(b, newID()...)

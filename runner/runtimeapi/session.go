@@ -53,6 +53,7 @@ type Outcome struct {
 	Payload   []byte
 	ErrorType string    // Lambda-Runtime-Function-Error-Type of an error, or empty
 	Limit     int64     // in bytes, what a TooLarge response exceeded
+	Streamed  int64     // in bytes, what was read for the sink, taken or not
 	At        time.Time // when the whole request had arrived
 }
 

@@ -79,14 +79,15 @@ func (s *Session) stream(c *conn, h *header, sink lamina.Sink) bool {
 		o = Outcome{Kind: TooLarge, Limit: s.options.MaxStream}
 		usable = c.skip(source, -1) == nil
 	case err != nil:
-		s.finish(c, Outcome{Kind: Truncated})
+		s.finish(c, Outcome{Kind: Truncated, Streamed: total})
 		return c.broken(err)
 	case !h.chunked && total < h.length:
-		s.finish(c, Outcome{Kind: Truncated})
+		s.finish(c, Outcome{Kind: Truncated, Streamed: total})
 		return false
 	case trailers.errorType != "":
 		o = Outcome{Kind: Failed, ErrorType: trailers.errorType, Payload: trailers.errorBody}
 	}
+	o.Streamed = total
 	if !s.finish(c, o) {
 		return false
 	}

@@ -393,7 +393,7 @@ func TestPython(t *testing.T) {
 		if (f.RequestID == nil) != (minor < 9) || (f.RequestID != nil && *f.RequestID != id) {
 			t.Errorf("requestId = %v; want %s from 3.9 on", f.RequestID, id)
 		}
-		if want := "[ERROR] Custom: some error occurred\nTraceback (most recent call last):\n\u00a0\u00a0File \""; !strings.Contains(p.out.String(), want) {
+		if want := "[ERROR] Custom: some error occurred\rTraceback (most recent call last):\r\u00a0\u00a0File \""; !strings.Contains(p.out.String(), want) {
 			t.Errorf("log = %q; want %q in it", p.out.String(), want)
 		}
 

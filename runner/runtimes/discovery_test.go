@@ -220,4 +220,16 @@ func TestLaunch(t *testing.T) {
 	if want := (runtimes.Bind{Source: home, Target: "/var/runtime/ruby/3.3.0"}); !slices.Contains(l.Binds, want) {
 		t.Errorf("ruby3.3: %v; want %v in it", l.Binds, want)
 	}
+	if want := runtimes.LogVariable + "=62"; !slices.Contains(l.Env, want) || l.LogFD != 62 {
+		t.Errorf("ruby3.3: %v, %d; want %s", l.Env, l.LogFD, want)
+	}
+
+	task := write(t, map[string]string{"bootstrap": ""})
+	l, err = s.Launch(t.Context(), runtimes.Request{Task: task, Version: lamina.Version{Config: lamina.Config{Runtime: "provided.al2023"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.ContainsFunc(l.Env, func(v string) bool { return strings.HasPrefix(v, runtimes.LogVariable) }) || l.LogFD != 0 {
+		t.Errorf("provided.al2023: %v, %d; want no descriptor for logs, as on AWS", l.Env, l.LogFD)
+	}
 }

@@ -277,9 +277,3 @@ func javaOptions(in Interpreter, c lamina.Config) []string {
 	}
 	return append(options, "-cp", path, javaMain)
 }
-
-func javaEnvironment(runtime string, set func(name, value string)) {
-	if byVersion(runtime, "java17") >= 0 {
-		set("_LAMBDA_TELEMETRY_LOG_FD", "62")
-	}
-}

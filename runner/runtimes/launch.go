@@ -52,11 +52,21 @@ type Launch struct {
 	Masks []string
 	// Wrapper is the AWS_LAMBDA_EXEC_WRAPPER that Path is, or empty.
 	Wrapper string
+	// LogFD is the descriptor through which the runtime client logs events of
+	// several lines, as frames; zero when it has none.
+	LogFD int
 }
 
 // ErrNoBootstrap says that neither code nor layers of a provided runtime have a
 // bootstrap.
 var ErrNoBootstrap = errors.New("no bootstrap in the code or a layer")
+
+// LogVariable tells a runtime client its [Launch.LogFD]. Those of Python, Node.js,
+// Ruby, and Java before 17 hide it from the function.
+const LogVariable = "_LAMBDA_TELEMETRY_LOG_FD"
+
+// logFD is the descriptor's number on AWS.
+const logFD = 62
 
 // Addresses that functions see.
 const (
@@ -122,6 +132,7 @@ func (s *Set) Launch(ctx context.Context, r Request) (Launch, error) {
 	if dir := cmp.Or(s.libraries[runtime], s.libraries[family]); dir != "" {
 		l.Binds = append(l.Binds, Bind{dir, "/var/runtime/" + libraryDir(runtime)})
 	}
+	l.LogFD = logFD
 	l.Env = environment(r)
 	if wrapper := r.Version.Config.Environment["AWS_LAMBDA_EXEC_WRAPPER"]; wrapper != "" {
 		l.Wrapper = wrapper
@@ -196,8 +207,6 @@ func environment(r Request) []string {
 		set("PATH", "/var/lang/bin:"+path)
 		set("LD_LIBRARY_PATH", "/var/lang/lib:"+libraries)
 		rubyEnvironment(runtime, set)
-	case "java":
-		javaEnvironment(runtime, set)
 	}
 
 	if _, own := v.Config.Environment["AWS_ENDPOINT_URL"]; r.Endpoint != "" && !own {
@@ -243,6 +252,7 @@ func environment(r Request) []string {
 	set("_AWS_XRAY_DAEMON_PORT", "2000")
 	if family != "provided" {
 		set("AWS_EXECUTION_ENV", "AWS_Lambda_"+runtime)
+		set(LogVariable, strconv.Itoa(logFD))
 	}
 	if v.Config.Logging.Format == "JSON" {
 		set("AWS_LAMBDA_LOG_FORMAT", "JSON")

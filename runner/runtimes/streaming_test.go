@@ -115,8 +115,8 @@ func (a *api) invoke(event string) answer {
 }
 
 const streamHandler = `
-const { pipeline } = require('stream/promises');
-const { Readable } = require('stream');
+const { pipeline, finished } = require('stream/promises');
+const { Readable, Transform, Writable, finished: finishedBack } = require('stream');
 const pause = (ms) => new Promise((r) => setTimeout(r, ms));
 exports.handler = awslambda.streamifyResponse(async (event, out, context) => {
   switch (event.do) {
@@ -126,6 +126,21 @@ exports.handler = awslambda.streamifyResponse(async (event, out, context) => {
       out.write('<p>'); out.end(); return;
     case 'http without a body': awslambda.HttpResponseStream.from(out, { statusCode: 204 }).end(); return;
     case 'pipeline': await pipeline(Readable.from(['x'.repeat(100000), 'y'.repeat(100000)]), out); return;
+    case 'finished': out.write('one '); setTimeout(() => out.end('two'), 10); await finished(out); return;
+    case 'finished already': out.end('done'); await finished(out); await finished(out); return;
+    case 'finished back': out.end('called'); await new Promise((resolve, reject) => finishedBack(out, (e) => (e ? reject(e) : resolve()))); return;
+    case 'piped': Readable.from(['a', 'b']).pipe(out); await finished(out); return;
+    case 'finished as http': out = awslambda.HttpResponseStream.from(out, { statusCode: 200 }); Readable.from(['x']).pipe(out); await finished(out); return;
+    case 'transformed': await pipeline(Readable.from(['a', 'b']), new Transform({ transform(c, e, done) { done(null, c.toString().toUpperCase()); } }), out); return;
+    case 'events': {
+      const seen = [];
+      for (const name of ['pipe', 'finish', 'close']) out.on(name, () => seen.push(name));
+      await pipeline(Readable.from(['x']), out);
+      await new Promise((r) => setImmediate(r));
+      if (!(out instanceof Writable) || !out.writableFinished || !out.writableEnded || seen.slice(-1)[0] !== 'close') throw new Error(JSON.stringify(seen));
+      return;
+    }
+    case 'source fails': await pipeline(Readable.from((async function* () { yield 'begun'; await pause(10); throw new RangeError('in the source'); })()), out); return;
     case 'object': out.write({ a: 1 }); out.write(new Uint8Array([33])); out.write(''); out.end(); return;
     case 'nothing': out.end(); return;
     case 'early': throw new TypeError('before anything');
@@ -150,6 +165,13 @@ func TestNodeStreaming(t *testing.T) {
 			{"http", "application/vnd.awslambda.http-integration-response", `{"statusCode":201,"headers":{"Content-Type":"text/html"},"cookies":["a=b"]}` + "\x00\x00\x00\x00\x00\x00\x00\x00<p>", ""},
 			{"http without a body", "application/vnd.awslambda.http-integration-response", `{"statusCode":204}` + "\x00\x00\x00\x00\x00\x00\x00\x00", ""},
 			{"pipeline", "application/octet-stream", strings.Repeat("x", 100000) + strings.Repeat("y", 100000), ""},
+			{"finished", "application/octet-stream", "one two", ""},
+			{"finished already", "application/octet-stream", "done", ""},
+			{"finished back", "application/octet-stream", "called", ""},
+			{"piped", "application/octet-stream", "ab", ""},
+			{"finished as http", "application/vnd.awslambda.http-integration-response", `{"statusCode":200}` + "\x00\x00\x00\x00\x00\x00\x00\x00x", ""},
+			{"transformed", "application/octet-stream", "AB", ""},
+			{"events", "application/octet-stream", "x", ""},
 			{"object", "application/octet-stream", `{"a":1}!`, ""},
 			{"nothing", "application/octet-stream", "", ""},
 			{"too late", "application/octet-stream", "xRuntime.InvalidStreamingOperation", ""},
@@ -172,6 +194,10 @@ func TestNodeStreaming(t *testing.T) {
 		if err != nil || json.Unmarshal(body, &f) != nil || string(got.body) != "begun" || got.trailer.Get("Lambda-Runtime-Function-Error-Type") != "RangeError" ||
 			f.ErrorType != "RangeError" || f.ErrorMessage != "on the way" || len(f.Trace) < 2 {
 			t.Errorf("late = %q, trailer %v: %s", got.body, got.trailer, body)
+		}
+		got = a.invoke(`{"do":"source fails"}`)
+		if string(got.body) != "begun" || got.trailer.Get("Lambda-Runtime-Function-Error-Type") != "RangeError" {
+			t.Errorf("source fails = %q, trailer %v", got.body, got.trailer)
 		}
 		// The connection is good for the next one.
 		got = a.invoke(`{"do":"context"}`)

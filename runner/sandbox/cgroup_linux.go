@@ -234,9 +234,9 @@ func (h hierarchy) String() string {
 // notEnforced says what is not limited for want of control groups.
 func (h hierarchy) notEnforced() (sentences []string) {
 	for _, s := range []struct{ controller, sentence string }{
-		{memory, "a function may use more memory than it is configured with: there is no control group for memory"},
+		{memory, "a function may use more memory than it is configured with, and what is reported is its runtime process's only: there is no control group for memory"},
 		{cpu, "a function may use all processors: there is no control group for the processors"},
-		{pids, "a function's processes are limited for its user only: there is no control group for processes"},
+		{pids, "a function's processes are limited by a resource limit only: there is no control group for processes"},
 		{freezer, "a function's processes go on running between invocations: there is no control group that freezes"},
 	} {
 		if !h.has(s.controller) {

@@ -22,6 +22,13 @@
 // with a [Network] a device that leads to the server (package nat), which decides
 // about every connection.
 //
+// Without privileges a sandbox lives in a user namespace, and is cloned by a
+// small process on the server's behalf ([Spawn]).
+//
+// Images that archives became are mounted in a namespace of their own, which a
+// thread of the server holds ([Images]): what a sandbox shows of them is cloned
+// there, everything else in the host's namespace.
+//
 // Which directories are the code, the layers and the language is the caller's
 // business ([Spec]); so are the Runtime API served on [Sandbox.Listener] and the
 // meaning of an [Exit].

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"os/signal"
 	"runtime"
@@ -53,9 +52,12 @@ func runInit() error {
 		return errors.New("is started by the server only")
 	}
 	// The server's parent may have left it descriptors that are not its own.
-	if err := unix.CloseRange(socket, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return step("close descriptors on exec", err)
+	if err := closeOnExec(); err != nil {
+		return err
 	}
+	// When the machine runs out of memory, functions go before all others. Where it
+	// can't be said, nothing else depends on it.
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
 	// Without a server that is root the function has the same user as this
 	// process; it must not trace it, nor open its files through /proc.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
@@ -291,6 +293,11 @@ func (p *initProcess) prepare(h helloRequest, fds []int) (made []int, err error)
 		}
 		made = append(made, out...)
 	}
+	// Anew: Node.js makes its stdout non-blocking, which is a matter of the open file.
+	log, err := unix.Open("/proc/self/fd/"+strconv.Itoa(fds[0]), unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return made, step("open output", err)
+	}
 	if err := p.root.prepare(h); err != nil {
 		return made, err
 	}
@@ -298,7 +305,7 @@ func (p *initProcess) prepare(h helloRequest, fds []int) (made []int, err error)
 	if err != nil {
 		return made, step("open /dev/null", err)
 	}
-	if err := p.launcher.prepare(h, null, fds[0], fds[1:1+h.Joins]); err != nil {
+	if err := p.launcher.prepare(h, null, fds[0], log, fds[1:1+h.Joins]); err != nil {
 		return made, err
 	}
 	go p.reap()

@@ -230,6 +230,8 @@ func look() {
 	}
 	status, err := os.ReadFile("/proc/self/status")
 	fmt.Print(strings.ReplaceAll(string(status), "\t", " "), code(err))
+	adjusted, err := os.ReadFile("/proc/self/oom_score_adj")
+	fmt.Println("oom_score_adj", strings.TrimSpace(string(adjusted)), code(err))
 	var pids []string
 	es, err := os.ReadDir("/proc")
 	for _, e := range es {

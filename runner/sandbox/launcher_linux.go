@@ -25,7 +25,7 @@ type launched struct {
 	err error
 }
 
-func (l *launcher) prepare(h helloRequest, null, output int, groups []int) error {
+func (l *launcher) prepare(h helloRequest, null, output, log int, groups []int) error {
 	l.requests, l.results = make(chan launching), make(chan launched, 1)
 	go func() {
 		// Never unlocked: credentials and filter are the thread's, and it must
@@ -47,10 +47,17 @@ func (l *launcher) prepare(h helloRequest, null, output int, groups []int) error
 			if r.output >= 0 {
 				out = r.output
 			}
+			files := []uintptr{uintptr(null), uintptr(out), uintptr(out)}
+			if p.LogFD > 2 && p.LogFD < 256 {
+				for len(files) < p.LogFD {
+					files = append(files, ^uintptr(0)) // closed
+				}
+				files = append(files, uintptr(log))
+			}
 			pid, err := syscall.ForkExec(p.Path, p.Args, &syscall.ProcAttr{
 				Dir:   p.Dir,
 				Env:   p.Env,
-				Files: []uintptr{uintptr(null), uintptr(out), uintptr(out)},
+				Files: files,
 				Sys:   &syscall.SysProcAttr{Setsid: true},
 			})
 			l.results <- launched{pid, err}

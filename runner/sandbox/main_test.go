@@ -27,12 +27,20 @@ func TestMain(m *testing.M) {
 		switch os.Args[1] {
 		case InitVerb:
 			Init()
+		case SpawnVerb:
+			Spawn()
 		case "inside":
 			os.Exit(inside(os.Args[2:]))
 		case "server":
 			os.Exit(doomedServer(os.Args[2:]))
+		case "images-server":
+			os.Exit(doomedImages(os.Args[2:]))
 		case "rootless":
 			os.Exit(rootlessServer(os.Args[2:]))
+		case "frugal":
+			os.Exit(frugalServer(os.Args[2:]))
+		case "heavy":
+			os.Exit(heavyServer(os.Args[2:]))
 		}
 	}
 	goleak.VerifyTestMain(m)

@@ -32,10 +32,12 @@ type Pool struct {
 	parkedMax  int
 	uidBase    int
 	rootless   bool
+	spawner    *spawner // nil when root
 	network    Network
 	router     *nat.Router // nil without a network
 	instance   *instance
 	keeper     *keeper
+	images     *Images // nil without images
 
 	wake chan struct{} // Start sends without waiting, Run receives; capacity 1
 
@@ -51,9 +53,9 @@ type Pool struct {
 
 // NewPool starts nothing: [Pool.Run] fills the pool, and [Pool.Start] works without it.
 func NewPool(o Options) (*Pool, error) {
-	if os.Getpid() == 1 && len(os.Args) == 2 && os.Args[0] == "lamina" && os.Args[1] == InitVerb {
-		// We are what a pool cloned, and should have become its init.
-		return nil, errors.New("the program does not call sandbox.Init")
+	if len(os.Args) == 2 && os.Args[0] == "lamina" && (os.Getpid() == 1 && os.Args[1] == InitVerb || os.Args[1] == SpawnVerb) {
+		// We are what a pool started, and should have become its init or spawner.
+		return nil, errors.New("the program does not call sandbox.Init and sandbox.Spawn")
 	}
 	caps, err := capabilities()
 	if err != nil {
@@ -79,9 +81,10 @@ func NewPool(o Options) (*Pool, error) {
 	if err != nil {
 		return nil, step("look for control groups", err)
 	}
-	return &Pool{
+	p := &Pool{
 		instance:   &instance{hierarchy: host},
 		keeper:     newKeeper(),
+		images:     o.Images,
 		network:    network,
 		router:     router,
 		log:        o.Log,
@@ -91,7 +94,11 @@ func NewPool(o Options) (*Pool, error) {
 		rootless:   caps&rootCapabilities != rootCapabilities,
 		wake:       make(chan struct{}, 1),
 		live:       map[*Sandbox]bool{},
-	}, nil
+	}
+	if p.rootless {
+		p.spawner = newSpawner(p.executable, p.log)
+	}
+	return p, nil
 }
 
 // rootCapabilities are what it takes to sandbox without a user namespace.
@@ -191,7 +198,8 @@ func (p *Pool) take(ctx context.Context) (*Sandbox, error) {
 	}
 	var s *Sandbox
 	if n := len(p.parked); n > 0 {
-		s, p.parked = p.parked[0], slices.Delete(p.parked, 0, 1)
+		s = p.parked[0] // on its own: in one assignment with the next, Go may look after the deletion
+		p.parked = slices.Delete(p.parked, 0, 1)
 	}
 	p.mu.Unlock()
 	p.refill()
@@ -259,6 +267,9 @@ func (p *Pool) close() {
 	}
 	wg.Wait()
 	p.readers.Wait()
+	if p.spawner != nil {
+		p.spawner.close()
+	}
 	if err := p.instance.close(); err != nil {
 		p.log.Error("control groups not removed", slog.Any("err", err))
 	}

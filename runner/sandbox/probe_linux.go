@@ -14,7 +14,7 @@ import (
 
 // Probe makes one sandbox with two layers to find out whether this host runs
 // functions, and looks around for what the rest of the server may use. It takes
-// some 10 ms. The program must be one that calls [Init].
+// some 10 ms, without privileges some more. The program must be one that calls [Init].
 func Probe(ctx context.Context) Report {
 	var r Report
 	caps, err := capabilities()
@@ -24,16 +24,30 @@ func Probe(ctx context.Context) Report {
 	r.Usable = trial.OK
 	r.Checks = append(r.Checks, trial,
 		fileSystem("overlay", "load the kernel module overlay; functions with more than one layer need it"),
-		erofs(r.Rootless), seccomp(), cgroups(host), network(ctx))
+		seccomp(), cgroups(host), network(ctx))
 
-	r.NotEnforced = append(r.NotEnforced, host.notEnforced()...)
-	r.NotEnforced = append(r.NotEnforced,
-		"disk bandwidth of a function is not limited; the size of /tmp is")
-	if r.Rootless {
-		r.NotEnforced = append(r.NotEnforced,
-			"all functions run as the server's user, with its supplementary groups; run the server as root to give each its own")
-	}
+	r.NotEnforced = notEnforced(host, r.Rootless)
 	return r
+}
+
+// notEnforced says in sentences what a function may do here that it should not.
+func notEnforced(host hierarchy, rootless bool) []string {
+	all := append(host.notEnforced(), "disk bandwidth of a function is not limited; the size of /tmp is")
+	if !rootless {
+		return all
+	}
+	if !host.has(pids) && initialRoot() {
+		all = append(all, "a function may have any number of processes: the kernel limits those of other users than root only")
+	}
+	return append(all, "all functions run as the server's user, with its supplementary groups, and share with it and each other what the kernel "+
+		"counts for a user: processes, buffers of pipes, descriptors on their way, pending signals; run the server as root to give each its own")
+}
+
+// initialRoot says whether the server's user is the one whose processes the
+// kernel does not count: root, and not a namespace's.
+func initialRoot() bool {
+	b, err := os.ReadFile("/proc/self/uid_map")
+	return os.Geteuid() == 0 && (err != nil || slices.Equal(strings.Fields(string(b)), []string{"0", "0", "4294967295"}))
 }
 
 func privileges(rootless bool) Check {
@@ -76,7 +90,7 @@ func trial(ctx context.Context) (c Check, host hierarchy) {
 		switch errno, _ := errors.AsType[syscall.Errno](err); errno {
 		case unix.EPERM, unix.EACCES:
 			c.Hint = "in a container, allow user namespaces and mounts (--privileged, or --security-opt seccomp=unconfined " +
-				"--security-opt apparmor=unconfined); on Ubuntu see kernel.apparmor_restrict_unprivileged_userns"
+				"--security-opt apparmor=unconfined --security-opt systempaths=unconfined); on Ubuntu see kernel.apparmor_restrict_unprivileged_userns"
 		case unix.ENOSPC:
 			c.Hint = "raise user.max_user_namespaces and its sisters in /proc/sys/user"
 		case unix.ENOMEM, unix.EAGAIN:
@@ -121,14 +135,6 @@ func fileSystem(name, hint string) Check {
 		return Check{Name: name, OK: true, Detail: "in the kernel"}
 	}
 	return Check{Name: name, Detail: "not in /proc/filesystems", Hint: hint}
-}
-
-func erofs(rootless bool) Check {
-	c := fileSystem("erofs", "load the kernel module erofs; layers are unpacked to directories meanwhile")
-	if c.OK && rootless {
-		c.OK, c.Detail, c.Hint = false, "in the kernel, but only root may mount it", "run the server as root"
-	}
-	return c
 }
 
 func seccomp() Check {

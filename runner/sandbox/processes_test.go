@@ -165,3 +165,32 @@ func TestExtensionsAreListed(t *testing.T) {
 		t.Errorf("Start with giant names = %v; want ENAMETOOLONG", err)
 	}
 }
+
+// TestLogDescriptor: a process has one more descriptor for its output if it shall,
+// and only that; what it does to stdout is not done to the other.
+func TestLogDescriptor(t *testing.T) {
+	t.Parallel()
+	sb := start(t, newPool(t, Options{}), Spec{Task: t.TempDir()})
+	const script = `
+import os
+def of(fd):
+    try:
+        return os.fstat(fd).st_ino, os.get_blocking(fd)
+    except OSError:
+        return None
+os.set_blocking(1, False)
+if of(62):
+    os.write(62, b"written\n")
+print(of(62) == (of(1)[0], True), [fd for fd in range(3, 300) if of(fd)], flush=True)
+`
+	for _, c := range []struct {
+		fd   int
+		want string
+	}{{62, "written\nTrue [62]\n"}, {0, "False []\n"}, {255, "False [255]\n"}, {256, "False []\n"}} {
+		p := python("", script)
+		p.LogFD = c.fd
+		if out, x := runProcess(t, sb, p); out != c.want || x.Code != 0 {
+			t.Errorf("with %d: %q, %+v; want %q", c.fd, out, x, c.want)
+		}
+	}
+}

@@ -274,7 +274,8 @@ func join(files []int) error {
 }
 
 // prepareGroups removes what killed servers left, and makes this one's groups,
-// so that the first sandbox finds them.
+// so that the first sandbox finds them. It logs what is not enforced, as [Probe]
+// lists it.
 func (p *Pool) prepareGroups(ctx context.Context) {
 	n := p.instance
 	removed, err := n.sweep()
@@ -295,7 +296,7 @@ func (p *Pool) prepareGroups(ctx context.Context) {
 	if err != nil {
 		p.log.LogAttrs(ctx, slog.LevelWarn, "control groups not made", slog.Any("err", err))
 	}
-	for _, s := range h.notEnforced() {
+	for _, s := range notEnforced(h, p.rootless) {
 		p.log.LogAttrs(ctx, slog.LevelWarn, "not enforced here", slog.String("what", s))
 	}
 }

@@ -16,13 +16,16 @@ const MaxExtensions = 10
 // InitVerb is the hidden first argument with which the binary becomes [Init].
 const InitVerb = "init"
 
+// SpawnVerb is the one with which it becomes [Spawn].
+const SpawnVerb = "spawn"
+
 const defaultTmp = 512 << 20 // size of /tmp when a Spec does not say
 
 // Options configures a [Pool].
 type Options struct {
 	Log *slog.Logger // nil discards
 
-	// Executable is re-executed with [InitVerb]; empty is /proc/self/exe.
+	// Executable is re-executed with [InitVerb] and [SpawnVerb]; empty is /proc/self/exe.
 	Executable string
 
 	// Parked is how many prepared sandboxes [Pool.Run] keeps waiting; zero
@@ -32,6 +35,10 @@ type Options struct {
 	// UIDBase is the first of the host user IDs that sandboxes take, one each,
 	// when the server is root; zero is 100000. Nothing else may use the range.
 	UIDBase int
+
+	// Images has mounted some of the directories that Specs name. It is closed
+	// after the pool; nil is none.
+	Images *Images
 
 	// Network is what functions can reach; empty is [NetworkNone]. What this
 	// host can't do fails [NewPool].
@@ -73,7 +80,9 @@ type Bind struct {
 // else; Args includes the program's name; an empty Dir is /var/task. Name tells
 // it apart from the others that run at the same time: the runtime process has
 // none. Output, if not nil, is where it writes instead of [Sandbox.Output]; the
-// caller closes its own end.
+// caller closes its own end. LogFD, if not zero, is the number of one more
+// descriptor that leads to [Sandbox.Output], at most 255. It is another open file
+// than stdout: blocking, whatever becomes of that.
 type Process struct {
 	Name string
 	Path string
@@ -81,6 +90,7 @@ type Process struct {
 	Env  []string
 	Dir  string
 
+	LogFD  int      `json:",omitempty"`
 	Output *os.File `json:"-"`
 }
 

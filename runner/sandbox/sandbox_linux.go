@@ -27,7 +27,7 @@ var errGone = errors.New("sandbox is gone")
 type Sandbox struct {
 	pool     *Pool
 	slot     int
-	proc     *os.Process
+	proc     *process
 	conn     *net.UnixConn
 	output   *os.File
 	listener net.Listener
@@ -39,7 +39,7 @@ type Sandbox struct {
 	exited  chan Exit     // reader sends and closes; has room for one exit of each process that may run
 	answers chan answer   // reader sends, call receives; one call at a time
 	calls   chan struct{} // holds the right to call; capacity 1
-	gone    chan struct{} // reader closes, after the init was waited for
+	gone    chan struct{} // reader closes, after the init ended
 
 	closing sync.Once
 
@@ -120,7 +120,7 @@ func (p *Pool) spawn(ctx context.Context) (_ *Sandbox, err error) {
 		return nil, err
 	}
 	defer closeAll(joins)
-	proc, err := p.clone(theirs, group)
+	proc, err := p.clone(ctx, theirs, group)
 	if err != nil {
 		conn.Close()
 		output.Close()
@@ -182,37 +182,36 @@ func (s *Sandbox) connect(ctx context.Context, made []*os.File) error {
 }
 
 // clone starts the init with theirs as its descriptor 3.
-func (p *Pool) clone(theirs *os.File, g *group) (*os.Process, error) {
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer null.Close()
-	attr := &syscall.SysProcAttr{
-		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP,
-		Setsid:     true, // the terminal's ^C is for the server, which then closes its sandboxes
-	}
+func (p *Pool) clone(ctx context.Context, theirs *os.File, g *group) (*process, error) {
 	entrance, err := g.entrance()
 	if err != nil {
 		return nil, err
 	}
 	if entrance != nil {
 		defer entrance.Close()
-		attr.UseCgroupFD, attr.CgroupFD = true, int(entrance.Fd())
 	}
-	if p.rootless {
-		attr.Cloneflags |= unix.CLONE_NEWUSER
-		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: innerID, HostID: os.Geteuid(), Size: 1}}
-		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: innerID, HostID: os.Getegid(), Size: 1}}
-		// A user other than 0 loses its capabilities at exec unless they are ambient.
-		attr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_NET_BIND_SERVICE, unix.CAP_SETPCAP}
+	if p.spawner != nil {
+		return p.spawner.spawn(ctx, theirs, entrance)
 	}
-	return os.StartProcess(p.executable, []string{"lamina", InitVerb}, &os.ProcAttr{
-		Dir:   "/",
-		Env:   []string{},                                // nil would be the server's
-		Files: []*os.File{null, null, os.Stderr, theirs}, // stderr for the init's own panics; the function never has it
-		Sys:   attr,
-	})
+	return p.fork(theirs, entrance)
+}
+
+// fork clones an init from this process.
+func (p *Pool) fork(theirs, entrance *os.File) (*process, error) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	f := initFiles{null: int(null.Fd()), stderr: int(os.Stderr.Fd()), socket: int(theirs.Fd()), entrance: -1}
+	if entrance != nil {
+		f.entrance = int(entrance.Fd())
+	}
+	pid, pidfd, err := forkInit(p.executable, p.rootless, f)
+	if err != nil {
+		return nil, err
+	}
+	return newProcess(pid, pidfd), nil
 }
 
 // read takes the init's messages until it is gone, then reaps it and tells everybody.
@@ -248,7 +247,7 @@ func (s *Sandbox) read() {
 	if err := s.proc.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		s.pool.log.Error("sandbox not killed", slog.Any("err", err))
 	}
-	if _, err := s.proc.Wait(); err != nil {
+	if err := s.proc.Wait(); err != nil {
 		s.pool.log.Error("sandbox not reaped", slog.Any("err", err))
 	}
 	s.mu.Lock()
@@ -364,7 +363,7 @@ func (s *Sandbox) start(ctx context.Context, spec Spec) error {
 		// Made here, not there: the init has left the host's root behind, and
 		// would not see what was mounted since it was cloned.
 		for i := range start.Mounts {
-			fd, err := openTree(start.Mounts[i].Sources, false)
+			fd, err := s.pool.images.openTree(start.Mounts[i].Sources)
 			if err != nil {
 				return err
 			}

@@ -20,6 +20,12 @@ type Pool struct{}
 // Sandbox is what [Pool.Start] would return on Linux.
 type Sandbox struct{}
 
+// Images is what [OpenImages] would return on Linux.
+type Images struct{}
+
+// OpenImages fails: mounting images needs Linux.
+func OpenImages() (*Images, error) { return nil, errLinux }
+
 // NewPool fails: running functions needs Linux.
 func NewPool(Options) (*Pool, error) { return nil, errLinux }
 
@@ -28,6 +34,9 @@ func Init() {
 	fmt.Fprintln(os.Stderr, "lamina: "+errLinux.Error())
 	os.Exit(1)
 }
+
+// Spawn exits, like Init.
+func Spawn() { Init() }
 
 // Probe reports that nothing is usable.
 func Probe(context.Context) Report {
@@ -38,6 +47,10 @@ func Probe(context.Context) Report {
 
 // DefaultNetwork is none: there are no sandboxes.
 func DefaultNetwork() (Network, error) { return NetworkNone, errLinux }
+
+func (m *Images) Mount(string) (string, func() error, error) { return "", nil, errLinux }
+
+func (m *Images) Close() error { return nil }
 
 func (p *Pool) Run(context.Context) error { return errLinux }
 

@@ -5,7 +5,6 @@ package sandbox
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -56,6 +55,7 @@ func checkLook(t *testing.T, got map[string]string) {
 		"CapInh:": "0000000000000000", "CapPrm:": "0000000000000000", "CapEff:": "0000000000000000",
 		"CapBnd:": "0000000000000000", "CapAmb:": "0000000000000000", "NoNewPrivs:": "1", "Seccomp:": "2",
 		"pids": got["self"], "user": "sbx_user1051", "cwd": "/var/task", "hostname": "sandbox", "env": "A=1 B=two words", "umask": "22",
+		"oom_score_adj":        "1000",
 		"limit:Max-open-files": "1024,1024", "limit:Max-processes": "742,742",
 		"limit:Max-locked-memory": "65536,65536", "limit:Max-stack-size": "8388608,8388608",
 		"fds": "0=/dev/null,1=pipe,2=pipe", "interfaces": "lo[127.0.0.1/8 169.254.100.1/32 ::1/128]", "stdout": "",
@@ -95,6 +95,7 @@ var wantRefused = map[string]string{
 	"mount": "EPERM", "umount2": "EPERM", "unshare": "EPERM", "setns": "EPERM", "ptrace": "EPERM", "bpf": "EPERM", "keyctl": "EPERM",
 	"clone3": "ENOSYS", "clone-newuser": "EPERM", "chroot": "EPERM", "io_uring": "EPERM", "open_by_handle_at": "EPERM",
 	"vsock": "EAFNOSUPPORT", "alg": "EAFNOSUPPORT", "packet": "EAFNOSUPPORT", "raw-inet": "EPERM", "setuid": "EPERM",
+	"kill-init": "EPERM",
 }
 
 func TestSystemCallsAreRefused(t *testing.T) {
@@ -107,7 +108,7 @@ func TestSystemCallsAreRefused(t *testing.T) {
 			t.Errorf("%s = %q; want %q", k, got[k], want)
 		}
 	}
-	for k, want := range map[string]string{"kill-init": "EPERM", "init-environ": "ENOENT", "init-root": "ENOENT"} {
+	for k, want := range map[string]string{"init-environ": "ENOENT", "init-root": "ENOENT"} {
 		if got[k] != want {
 			t.Errorf("%s = %q; want %q", k, got[k], want)
 		}
@@ -450,14 +451,10 @@ func TestPeakMemory(t *testing.T) {
 	}
 }
 
-// descendants lists the processes below pid, as the host sees them.
-func descendants(t testing.TB, pid int) []int {
-	t.Helper()
+// offspring are the children of each process that has some, zombies too.
+func offspring() (map[int][]int, error) {
 	children := map[int][]int{}
 	es, err := os.ReadDir("/proc")
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, e := range es {
 		b, err := os.ReadFile("/proc/" + e.Name() + "/stat")
 		if err != nil {
@@ -471,6 +468,16 @@ func descendants(t testing.TB, pid int) []int {
 		if parent, err := strconv.Atoi(strings.Fields(rest)[1]); err == nil {
 			children[parent] = append(children[parent], self)
 		}
+	}
+	return children, err
+}
+
+// descendants lists the processes below pid, as the host sees them.
+func descendants(t testing.TB, pid int) []int {
+	t.Helper()
+	children, err := offspring()
+	if err != nil {
+		t.Fatal(err)
 	}
 	var all []int
 	for next := children[pid]; len(next) > 0; next = next[1:] {
@@ -609,6 +616,33 @@ func TestParkedThatDiedIsReplaced(t *testing.T) {
 	run(t, start(t, p, Spec{}), "exit", "0")
 }
 
+func TestParkedAreTakenInTurn(t *testing.T) {
+	t.Parallel()
+	p := running(t, newPool(t, Options{Parked: 2}))
+	for range 3 {
+		first := awaitParked(t, p)
+		if got := start(t, p, Spec{}); got != first {
+			t.Error("Start made another sandbox than the one that waits longest")
+		}
+		p.mu.Lock()
+		if slices.Contains(p.parked, first) {
+			t.Error("a sandbox that was taken is parked")
+		}
+		p.mu.Unlock()
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // for the one that is being made
+		p.mu.Lock()
+		live, parked := len(p.live), len(p.parked)
+		p.mu.Unlock()
+		if parked == 2 && live == 5 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d sandboxes live, %d of them parked; want 5, and 2", live, parked)
+		}
+	}
+}
+
 // awaitParked waits until a sandbox is parked.
 func awaitParked(t testing.TB, p *Pool) *Sandbox {
 	t.Helper()
@@ -704,112 +738,5 @@ func TestKillingTheServerKillsTheSandbox(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatalf("processes %v outlive the server", all)
 		}
-	}
-}
-
-// rootlessServer runs one function as a user without privileges and prints
-// what it saw, as JSON strings a line.
-func rootlessServer(args []string) int {
-	fail := func(err error) int {
-		fmt.Println(err)
-		return 1
-	}
-	p, err := NewPool(Options{})
-	if err != nil {
-		return fail(err)
-	}
-	ctx := context.Background()
-	s, err := p.Start(ctx, Spec{
-		Task: args[1], Layers: []string{args[1], args[2]}, Hostname: "sandbox",
-		Binds: []Bind{{Source: args[0], Target: program}}, Masks: []string{"/var/task/hidden"},
-	})
-	if err != nil {
-		return fail(err)
-	}
-	defer s.Close()
-	for _, cmd := range [][]string{{"look"}, {"refused"}, {"cat", "/opt/who"}, {"list", "/var/task/hidden", "/", "/work"}} {
-		if err := s.Exec(ctx, Process{
-			Path: program, Args: append([]string{"inside", "inside"}, cmd...), Env: []string{"A=1", "B=two words"},
-		}); err != nil {
-			return fail(err)
-		}
-		<-s.Exited()
-		s.Output().SetReadDeadline(time.Now().Add(20 * time.Millisecond))
-		b, err := io.ReadAll(s.Output())
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			return fail(fmt.Errorf("%v: output ended: %w", cmd, err))
-		}
-		if err := json.NewEncoder(os.Stdout).Encode(string(b)); err != nil {
-			return fail(err)
-		}
-	}
-	return 0
-}
-
-func TestRootless(t *testing.T) {
-	t.Parallel()
-	need(t)
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir, err := os.MkdirTemp("", "lamina-rootless-") // t.TempDir's parent is ours alone
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(self)
-	if err != nil {
-		t.Fatal(err)
-	}
-	bin := filepath.Join(dir, "bin")
-	if err := os.WriteFile(bin, b, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	one := write(t, filepath.Join(dir, "one"), map[string]string{"who": "one", "hidden/x": "x"})
-	two := write(t, filepath.Join(dir, "two"), map[string]string{"who": "two"})
-	cmd := exec.Command(bin, "rootless", bin, one, two)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65533, Gid: 65533}}
-	cmd.Stderr = t.Output()
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("server: %v: %s", err, out)
-	}
-	var saw []map[string]string
-	for l := range strings.Lines(string(out)) {
-		var s string
-		if err := json.Unmarshal([]byte(l), &s); err != nil {
-			t.Fatal(err)
-		}
-		saw = append(saw, fields(s))
-	}
-	checkLook(t, saw[0])
-	if got, want := saw[0]["Uid:"], "993 993 993 993"; got != want {
-		t.Errorf("Uid = %q; want %q", got, want)
-	}
-	for k, want := range wantRefused {
-		if k == "setuid" {
-			want = "EINVAL" // the namespace has no other user
-		}
-		if got := saw[1][k]; got != want {
-			t.Errorf("%s = %q; want %q", k, got, want)
-		}
-	}
-	for _, k := range []string{"init-environ", "init-root"} {
-		if saw[1][k] == "" {
-			t.Errorf("%s can be read; want an error", k)
-		}
-	}
-	if got := saw[2]["/opt/who"]; got != "two" {
-		t.Errorf("/opt/who = %q; want two", got)
-	}
-	if got, ok := saw[3]["/var/task/hidden"]; got != "" || !ok {
-		t.Errorf("masked directory = %q, %t; want it empty", got, ok)
-	}
-	if t.Failed() {
-		t.Logf("%v", saw)
 	}
 }

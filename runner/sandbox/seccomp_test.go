@@ -108,6 +108,11 @@ func TestArgumentsDecide(t *testing.T) {
 		{"a pair", unix.SYS_SOCKETPAIR, []uint32{unix.AF_UNIX, unix.SOCK_STREAM}, allowIt},
 		{"a pair of TIPC", unix.SYS_SOCKETPAIR, []uint32{unix.AF_TIPC, unix.SOCK_STREAM}, refuseWith(unix.EAFNOSUPPORT)},
 		{"an ioctl", unix.SYS_IOCTL, []uint32{1, unix.TIOCGWINSZ}, allowIt},
+		{"a signal to the init", unix.SYS_KILL, []uint32{1, 15}, refuseWith(unix.EPERM)},
+		{"a signal to its thread", unix.SYS_TGKILL, []uint32{1, 2, 15}, refuseWith(unix.EPERM)},
+		{"a signal to everybody", unix.SYS_KILL, []uint32{^uint32(0), 9}, allowIt},
+		{"limits of one's own", unix.SYS_PRLIMIT64, []uint32{0, unix.RLIMIT_NOFILE}, allowIt},
+		{"limits of the init", unix.SYS_PRLIMIT64, []uint32{1, unix.RLIMIT_NOFILE}, refuseWith(unix.EPERM)},
 		{"typing", unix.SYS_IOCTL, []uint32{1, unix.TIOCSTI}, refuseWith(unix.EPERM)},
 	} {
 		if got := verdict(t, vm, auditArch, c.number, c.args...); got != c.want {

@@ -113,11 +113,36 @@ function post(where, body, errorType, then, done) {
 
 // ---- logging
 
-function write(text) {
-  let data = Buffer.from(text);
+// What has several lines is one event of the log when it goes out as a frame: a
+// type, the text's length, the time in microseconds, the text. Without a platform
+// that takes frames, returns stand for the newlines.
+let logFd = Number(env._LAMBDA_TELEMETRY_LOG_FD || -1);
+delete env._LAMBDA_TELEMETRY_LOG_FD;
+try {
+  if (logFd >= 0) fs.fstatSync(logFd);
+} catch {
+  logFd = -1; // a wrapper closed it
+}
+
+function write(text, level, now) {
+  if (logFd < 0) {
+    writeAll(1, Buffer.from(text.replace(/\n/g, '\r') + '\n'));
+    return;
+  }
+  if (!asJSON) text += '\n';
+  const length = Buffer.byteLength(text);
+  const data = Buffer.allocUnsafe(16 + length);
+  data.writeUInt32BE((asJSON ? 0xa55a0002 : 0xa55a0003) + 4 * (LEVELS.indexOf(level) + 1), 0);
+  data.writeUInt32BE(length, 4);
+  data.writeBigUInt64BE(BigInt(now) * 1000n, 8);
+  data.write(text, 16);
+  writeAll(logFd, data);
+}
+
+function writeAll(fd, data) {
   while (data.length) {
     try {
-      data = data.subarray(fs.writeSync(1, data));
+      data = data.subarray(fs.writeSync(fd, data));
     } catch (e) {
       if (e.code !== 'EAGAIN') return;
     }
@@ -135,8 +160,9 @@ function currentId() {
 }
 
 function log(level, message, params) {
-  const now = new Date().toISOString();
-  write((asJSON ? logged(now, level, message, params) : `${now}\t${currentId()}\t${level}\t${formatted(message, params)}`) + '\n');
+  const date = new Date();
+  const now = date.toISOString();
+  write(asJSON ? logged(now, level, message, params) : `${now}\t${currentId()}\t${level}\t${formatted(message, params)}`, level, date.getTime());
 }
 
 function logged(timestamp, level, message, params) {

@@ -26,7 +26,12 @@ _HERE = (__file__, os.path.join(os.path.dirname(__file__), "bootstrap.py"))
 
 _request_id = None  # of the invocation that runs
 _tenant_id = None
+_log_fd = None  # where frames go; None without
 
+# Of a frame that is JSON, and the same with a bit for one that is text. The level,
+# of logging, adds to it.
+_FRAME = 0xA55A0002
+_TEXT = 1
 
 
 def _refuse(value):
@@ -210,7 +215,11 @@ class LambdaContext(object):
         return dict(self._w3c)
 
     def log(self, msg):
-        sys.stdout.write(msg if isinstance(msg, str) else str(msg))
+        text = msg if isinstance(msg, str) else str(msg)
+        if _log_fd is None:
+            sys.stdout.write(text)
+        else:
+            _write_frame(text, _FRAME | _TEXT)
 
     def __repr__(self):
         names = ("aws_request_id", "log_group_name", "log_stream_name", "function_name", "memory_limit_in_mb",
@@ -370,20 +379,38 @@ def _log_error(error, as_json):
     if as_json:
         line = {"timestamp": strftime("%Y-%m-%dT%H:%M:%SZ", gmtime()), "level": "ERROR"}
         line.update(error)
-        text = dumps(line, ensure_ascii=False)
+        lines = [dumps(line, ensure_ascii=False)]
     else:
         text = "[ERROR] " + error["errorType"]
         if error["errorMessage"]:
             text += ": " + error["errorMessage"]
-        text += "\nTraceback (most recent call last):"
-        # No-break spaces keep the indentation, and the lines together, in CloudWatch.
+        lines = [text, "Traceback (most recent call last):"]
+        # No-break spaces keep the indentation in CloudWatch.
         for line in [line for frame in error["stackTrace"] for line in frame.rstrip("\n").split("\n")]:
             stripped = line.lstrip(" ")
-            text += "\n" + _NO_BREAK * (len(line) - len(stripped)) + stripped
+            lines.append(_NO_BREAK * (len(line) - len(stripped)) + stripped)
+    if _log_fd is not None:
+        _write_frame("\n".join(lines), _frame_type(40, as_json))
+        return
     _flush()
-    data = (text + "\n").encode("utf-8", "backslashreplace")
+    _write(1, ("\r".join(lines) + "\n").encode("utf-8", "backslashreplace"))
+
+
+def _frame_type(level, as_json):
+    """Return the type of a frame of one of logging's levels, 10 to 50, or of none."""
+    return _FRAME | (0 if as_json else _TEXT) | (level // 10 + 1 << 2 if level else 0)
+
+
+def _write_frame(text, kind):
+    """Log one event, which may have several lines."""
+    data = text.encode("utf-8", "backslashreplace")
+    head = kind.to_bytes(4, "big") + len(data).to_bytes(4, "big") + int(time() * 1000000).to_bytes(8, "big")
+    _write(_log_fd, head + data)
+
+
+def _write(fd, data):
     while data:
-        data = data[os.write(1, data):]
+        data = data[os.write(fd, data):]
 
 
 def _flush():
@@ -473,7 +500,12 @@ def _set_up_logging(logging, as_json, level):
     class LambdaLoggerHandler(logging.Handler):
         def emit(self, record):
             try:
-                sys.stdout.write(self.format(record) + "\n")
+                text = self.format(record)
+                if _log_fd is None:
+                    sys.stdout.write(text + "\n")
+                else:
+                    of_level = min(50, max(0, record.levelno)) // 10 * 10 if as_json or level else 0
+                    _write_frame(text, _frame_type(of_level, as_json))
             except Exception:
                 self.handleError(record)
 
@@ -570,13 +602,19 @@ def _snapshot(connection, as_json):
 
 
 def main():
-    global _request_id, _tenant_id
+    global _request_id, _tenant_id, _log_fd
 
     environ = os.environ
     if _VERSION < (3, 12):
         # The interpreter's own doing where the host lacks en_US.UTF-8; AWS has it.
         environ.pop("LC_CTYPE", None)
     as_json = environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
+    if "_LAMBDA_TELEMETRY_LOG_FD" in environ:
+        _log_fd = int(environ.pop("_LAMBDA_TELEMETRY_LOG_FD"))
+        try:
+            os.fstat(_log_fd)
+        except OSError:  # a wrapper closed it
+            _log_fd = None
     _set_up_output()
     _set_up_path(environ)
     level = environ.get("AWS_LAMBDA_LOG_LEVEL", "").upper()

@@ -410,6 +410,20 @@ def daemon_idle(e):
     return "stopped meanwhile" if gap > float(e["idle"]) * 0.5 else "got a longest pause of %.3f s of %d beats" % (gap, len(beats))
 
 
+STATE = {}
+
+
+def signal_threads(e):
+    """A signal may name any thread; those of the init have low numbers."""
+    STATE["signalled"] = True
+    mine = os.listdir("/proc/self/task")
+    for thread in range(2, 64):
+        for number in range(1, 65):
+            if str(thread) not in mine:
+                tried(os.kill, thread, number)
+    return "done"
+
+
 def log_bomb(e):
     line = b"x" * 1000 + b"\n"
     for _ in range(16):
@@ -536,6 +550,8 @@ ATTEMPTS = {
     # Signals.
     "signal outside": lambda e: worst({"server": tried(os.kill, int(e["server"]), 9), "victim": tried(os.kill, 4194300, 9)}, ["ESRCH"]),
     "signal the init": lambda e: worst({s: tried(os.kill, 1, s) for s in (9, 15, 11, 19)}, ["EPERM"]),
+    "signal the init by its threads": signal_threads,
+    "the init has survived": lambda e: "yes" if "signalled" in STATE else "no: this is another environment",
     "hold of a process outside": lambda e: syscall("pidfd_open", int(e["server"]), 0),
     # System calls.
     "mount": lambda e: refused("mount", "umount2", "pivot_root", "chroot"),

@@ -17,6 +17,8 @@ import java.util.Map;
  * without lambdas and streams, whose bootstrap a cold start would wait for.
  */
 public final class Main {
+    static final String LOG_VARIABLE = "_LAMBDA_TELEMETRY_LOG_FD";
+
     private Main() {}
 
     public static void main(String[] args) throws Throwable {
@@ -27,6 +29,10 @@ public final class Main {
         System.setOut(console(FileDescriptor.out));
         System.setErr(console(FileDescriptor.err));
         Logger logger = new Logger(System.getenv());
+        boolean setsVariables = version() < 17;
+        if (setsVariables) {
+            setVariable(LOG_VARIABLE, null);
+        }
         Connection connection = new Connection(System.getenv("AWS_LAMBDA_RUNTIME_API"));
         ClassLoader loader = ClassPath.loader(System.getenv("LAMBDA_TASK_ROOT"));
         Thread.currentThread().setContextClassLoader(loader);
@@ -47,7 +53,6 @@ public final class Main {
             System.exit(1);
             return;
         }
-        boolean setsVariable = version() < 17;
         connection.ask();
         for (;;) {
             Connection.Answer invocation = connection.receive();
@@ -59,7 +64,7 @@ public final class Main {
             } else {
                 System.setProperty("com.amazonaws.xray.traceHeader", trace);
             }
-            if (setsVariable) {
+            if (setsVariables) {
                 setVariable("_X_AMZN_TRACE_ID", trace);
             }
             ByteArrayOutputStream result = new ByteArrayOutputStream(256);
