@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -70,7 +71,7 @@ var rules = map[string]rule{
 	"InvokeAsync":              {on: onFunction, foreign: true},
 
 	"AddPermission":    {on: onQualified, keys: grants},
-	"RemovePermission": {on: onQualified},
+	"RemovePermission": {on: onQualified, keys: removes},
 	"GetPolicy":        {on: onQualified, foreign: true},
 
 	"PutFunctionConcurrency":             {on: onFunction, foreign: true},
@@ -105,7 +106,7 @@ var rules = map[string]rule{
 	"DeleteEventSourceMapping": {on: onMapping, keys: mapsFunction},
 	"ListEventSourceMappings":  {on: onAnything, keys: mapsFunction},
 
-	"CreateCodeSigningConfig":          {on: onAnything, keys: tagsResource},
+	"CreateCodeSigningConfig":          {on: onAnything, keys: createsSigningConfig},
 	"GetCodeSigningConfig":             {on: onSigningConfig},
 	"UpdateCodeSigningConfig":          {on: onSigningConfig},
 	"DeleteCodeSigningConfig":          {on: onSigningConfig},
@@ -212,7 +213,7 @@ func (ownAccount) Permit(_ context.Context, c identity.Caller, n identity.Need) 
 	return nil
 }
 
-func (ownAccount) Serves(context.Context, string, string) error { return nil }
+func (ownAccount) Serves(context.Context, string, string, string) error { return nil }
 
 // request reads members of a request by name, whatever its type.
 type request struct{ reflect.Value }
@@ -268,7 +269,7 @@ func onQualified(ctx context.Context, in request) (identity.Need, error) {
 	if ref.Qualifier == lamina.Latest {
 		arn = ref.ARN() // has no policy of its own
 	}
-	return identity.Need{Resource: arn, Account: ref.Account, Policy: arn}, nil
+	return identity.Need{Resource: arn, Account: ref.Account, Policy: arn, Tagged: ref.ARN()}, nil
 }
 
 // onFunction is about a function, whatever version is meant.
@@ -277,7 +278,7 @@ func onFunction(ctx context.Context, in request) (identity.Need, error) {
 	if err != nil {
 		return identity.Need{}, err
 	}
-	return identity.Need{Resource: ref.ARN(), Account: ref.Account, Policy: ref.ARN()}, nil
+	return identity.Need{Resource: ref.ARN(), Account: ref.Account, Policy: ref.ARN(), Tagged: ref.ARN()}, nil
 }
 
 func named(ctx context.Context, in request) (reference, error) {
@@ -316,10 +317,8 @@ func needLayer(id lamina.LayerID, number int64) identity.Need {
 
 func onMapping(ctx context.Context, in request) (identity.Need, error) {
 	s := scope(ctx)
-	return identity.Need{
-		Resource: "arn:" + lamina.Partition + ":lambda:" + s.Region + ":" + s.Account + ":event-source-mapping:" + strings.ToLower(in.text("UUID")),
-		Account:  s.Account,
-	}, nil
+	arn := lamina.EventSourceMapping{Scope: s, UUID: strings.ToLower(in.text("UUID"))}.ARN()
+	return identity.Need{Resource: arn, Account: s.Account, Tagged: arn}, nil
 }
 
 func onSigningConfig(ctx context.Context, in request) (identity.Need, error) {
@@ -335,10 +334,15 @@ func onTagged(ctx context.Context, in request) (identity.Need, error) {
 	return n, nil
 }
 
-// onARN is about a resource whose ARN the client wrote.
+// onARN is about a resource whose ARN the client wrote. The IDs of mappings may be
+// written in any case.
 func onARN(ctx context.Context, arn string) identity.Need {
-	n := identity.Need{Resource: arn, Account: caller(ctx).Account}
-	if parts := strings.SplitN(arn, ":", 6); len(parts) == 6 && parts[4] != "" {
+	parts := strings.SplitN(arn, ":", 7)
+	if len(parts) == 7 && parts[5] == "event-source-mapping" {
+		arn = strings.ToLower(arn)
+	}
+	n := identity.Need{Resource: arn, Account: caller(ctx).Account, Tagged: arn}
+	if len(parts) > 5 && parts[4] != "" {
 		n.Account = parts[4]
 	}
 	return n
@@ -350,33 +354,46 @@ func createsFunction(ctx context.Context, p *Plane, in request, n *identity.Need
 	if err != nil {
 		return nil, err
 	}
-	if tags := in.tags(); len(tags) > 0 {
-		tag := *n
-		tag.Action, tag.Context = "lambda:TagResource", map[string][]string{}
-		tagKeys(tags, nil, &tag)
-		tagKeys(tags, nil, n)
-		more = append(more, tag)
+	tag, err := createsTagged(ctx, p, in, n)
+	if err != nil {
+		return nil, err
 	}
 	if arn := in.text("CodeSigningConfigArn"); arn != "" {
 		n.Set("lambda:CodeSigningConfigArn", arn)
 	}
 	object, err := readsObject(ctx, p, in, n)
-	return append(more, object...), err
+	return slices.Concat(more, tag, object), err
 }
 
-// configuresFunction is about what a function's configuration refers to. Layers
-// are checked where they are read.
-func configuresFunction(_ context.Context, _ *Plane, in request, n *identity.Need) ([]identity.Need, error) {
+// createsTagged is about the tags that something new gets: they take a permission
+// of their own.
+func createsTagged(_ context.Context, _ *Plane, in request, n *identity.Need) ([]identity.Need, error) {
+	tags := in.tags()
+	if len(tags) == 0 {
+		return nil, nil
+	}
+	if err := tagKeys(tags, nil, n); err != nil {
+		return nil, err
+	}
+	tag := identity.Need{Action: "lambda:TagResource", Resource: n.Resource, Account: n.Account}
+	return []identity.Need{tag}, tagKeys(tags, nil, &tag)
+}
+
+// configuresFunction is about what a function's configuration refers to. The
+// layers' own permissions are asked for where the layers are read.
+func configuresFunction(ctx context.Context, _ *Plane, in request, n *identity.Need) ([]identity.Need, error) {
 	if layers := in.texts("Layers"); len(layers) > 0 {
-		n.Set("lambda:Layer", layers...)
+		named := slices.Clone(layers)
+		for i, arn := range named {
+			if ref, ok := lamina.ParseLayerReference(arn); ok { // each has one spelling, whatever the client's was
+				named[i] = ref.ID(scope(ctx)).VersionARN(ref.Version)
+			}
+		}
+		n.Set("lambda:Layer", named...)
 	}
 	if vpc, ok := in.member("VpcConfig").(*wire.VpcConfig); ok && vpc != nil {
-		if len(vpc.SubnetIds) > 0 {
-			n.Set("lambda:SubnetIds", vpc.SubnetIds...)
-		}
-		if len(vpc.SecurityGroupIds) > 0 {
-			n.Set("lambda:SecurityGroupIds", vpc.SecurityGroupIds...)
-		}
+		n.Set("lambda:SubnetIds", vpc.SubnetIds...)
+		n.Set("lambda:SecurityGroupIds", vpc.SecurityGroupIds...)
 	}
 	role := in.text("Role")
 	if role == "" {
@@ -415,8 +432,21 @@ func readsObject(ctx context.Context, _ *Plane, in request, _ *identity.Need) ([
 }
 
 func grants(_ context.Context, _ *Plane, in request, n *identity.Need) ([]identity.Need, error) {
-	n.Set("lambda:Principal", in.text("Principal"))
+	n.Set("lambda:Principal", spellings(in.text("Principal"))...)
 	return urlKeys(in, n), nil
+}
+
+// spellings are the ways to write a principal: an account is its number, or the
+// ARN of its root.
+func spellings(who string) []string {
+	const before, after = "arn:" + lamina.Partition + ":iam::", ":root"
+	if accountID.MatchString(who) {
+		return []string{who, before + who + after}
+	}
+	if id := strings.TrimSuffix(strings.TrimPrefix(who, before), after); accountID.MatchString(id) {
+		return []string{who, id}
+	}
+	return []string{who}
 }
 
 func setsURL(_ context.Context, _ *Plane, in request, n *identity.Need) ([]identity.Need, error) {
@@ -434,52 +464,111 @@ func urlKeys(in request, n *identity.Need) []identity.Need {
 	return nil
 }
 
-// mapsFunction tells the function of a mapping: the one that the request names,
-// else the one that it has.
+// removes tells who loses a permission, and the condition of URLs that it had.
+func removes(ctx context.Context, p *Plane, in request, n *identity.Need) ([]identity.Need, error) {
+	if n.Account != caller(ctx).Account {
+		return nil, nil // is not going to be allowed
+	}
+	ref, err := named(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	err = p.store.View(ctx, func(tx *store.Tx) error {
+		policy, err := tx.Policy(ctx, ref.arn())
+		if err != nil {
+			return ignoreMissing(err)
+		}
+		if s, ok := policy.Find(in.text("StatementId")); ok {
+			n.Set("lambda:Principal", spellings(s.Principal.Value)...)
+			if auth := s.Condition["StringEquals"]["lambda:FunctionUrlAuthType"]; auth != "" {
+				n.Set("lambda:FunctionUrlAuthType", auth)
+			}
+		}
+		return nil
+	})
+	return nil, err
+}
+
+// mapsFunction tells the functions of a mapping: the one that the request names,
+// and the one that it has. Both have to be allowed.
 func mapsFunction(ctx context.Context, p *Plane, in request, n *identity.Need) ([]identity.Need, error) {
+	more, err := createsTagged(ctx, p, in, n)
+	if err != nil {
+		return nil, err
+	}
+	if len(more) > 0 {
+		more[0].Resource = lamina.EventSourceMapping{Scope: scope(ctx), UUID: anything}.ARN()
+	}
+	var functions []string
 	if in.text("FunctionName") != "" {
 		ref, err := named(ctx, in)
 		if err != nil {
 			return nil, err
 		}
-		n.Set("lambda:FunctionArn", ref.arn())
-		return nil, nil
+		functions = append(functions, ref.arn())
 	}
-	id := in.text("UUID")
-	if id == "" {
-		return nil, nil
-	}
-	err := p.store.View(ctx, func(tx *store.Tx) error {
-		m, err := tx.EventSourceMapping(ctx, scope(ctx), id)
-		if err == nil {
-			n.Set("lambda:FunctionArn", m.FunctionARN)
+	if id := in.text("UUID"); id != "" {
+		err := p.store.View(ctx, func(tx *store.Tx) error {
+			m, err := tx.EventSourceMapping(ctx, scope(ctx), id)
+			if err == nil && !slices.Contains(functions, m.FunctionARN) {
+				functions = append(functions, m.FunctionARN)
+			}
+			return ignoreMissing(err)
+		})
+		if err != nil {
+			return nil, err
 		}
-		return ignoreMissing(err)
-	})
-	return nil, err
+	}
+	for i, arn := range functions {
+		if i == 0 {
+			n.Set("lambda:FunctionArn", arn)
+			continue
+		}
+		other := *n
+		other.Context = maps.Clone(n.Context)
+		other.Set("lambda:FunctionArn", arn)
+		more = append(more, other)
+	}
+	return more, nil
+}
+
+// createsSigningConfig is about its tags.
+func createsSigningConfig(ctx context.Context, p *Plane, in request, n *identity.Need) ([]identity.Need, error) {
+	more, err := createsTagged(ctx, p, in, n)
+	for i := range more {
+		more[i].Resource = lamina.CodeSigningConfig{Scope: scope(ctx), ID: anything}.ARN()
+	}
+	return more, err
 }
 
 // signsFunction takes a permission on the code signing config as well.
 func signsFunction(ctx context.Context, _ *Plane, in request, n *identity.Need) ([]identity.Need, error) {
 	config := onARN(ctx, in.text("CodeSigningConfigArn"))
 	config.Action = n.Action
+	config.Set("lambda:CodeSigningConfigArn", config.Resource)
 	n.Set("lambda:CodeSigningConfigArn", config.Resource)
 	return []identity.Need{config}, nil
 }
 
 func tagsResource(_ context.Context, _ *Plane, in request, n *identity.Need) ([]identity.Need, error) {
-	tagKeys(in.tags(), in.texts("TagKeys"), n)
-	return nil, nil
+	return nil, tagKeys(in.tags(), in.texts("TagKeys"), n)
 }
 
-// tagKeys are the condition keys about tags in a request.
-func tagKeys(tags map[string]string, keys []string, n *identity.Need) {
+// tagKeys are the condition keys about tags in a request. Conditions do not
+// mind the case of a tag's key, so of two that differ in nothing else a policy
+// could not tell which is meant.
+func tagKeys(tags map[string]string, keys []string, n *identity.Need) error {
+	seen := map[string]bool{}
+	keys = slices.Clone(keys) // the request's
 	for key, value := range tags {
+		if seen[strings.ToLower(key)] {
+			return wire.InvalidParameterValue.Errorf("Duplicate tag keys found. Tag keys are case insensitive for users and roles: %s", key)
+		}
+		seen[strings.ToLower(key)] = true
 		n.Set("aws:RequestTag/"+key, value)
 		keys = append(keys, key)
 	}
-	if len(keys) > 0 {
-		slices.Sort(keys)
-		n.Set("aws:TagKeys", keys...)
-	}
+	slices.Sort(keys)
+	n.Set("aws:TagKeys", keys...)
+	return nil
 }

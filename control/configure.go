@@ -66,7 +66,7 @@ func (p *Plane) check(ctx context.Context, in lamina.FunctionID, s settings) err
 	if s.Role == nil {
 		return nil
 	}
-	return p.authority.Serves(ctx, *s.Role, in.ARN())
+	return p.authority.Serves(ctx, *s.Role, in.ARN(), in.Account)
 }
 
 func checkRuntime(runtime string) error {

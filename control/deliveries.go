@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -226,7 +227,7 @@ func (p *Plane) deliver(ctx context.Context, owner string, d lamina.Delivery) {
 		if done, err = p.deliverEvent(ctx, owner, d); done {
 			return
 		}
-	} else {
+	} else if err = p.checkQueue(ctx, d); err == nil {
 		err = p.queues.Send(ctx, d.Message)
 	}
 	if ctx.Err() != nil && err != nil {
@@ -267,6 +268,23 @@ func (p *Plane) deliver(ctx context.Context, owner string, d lamina.Delivery) {
 		// It stays leased, and is sent again when the lease is over.
 		p.log.LogAttrs(ctx, slog.LevelError, "delivery not recorded", slog.String("request_id", d.RequestID), slog.Any("err", recordErr))
 	}
+}
+
+// checkQueue refuses queues of another account that is here, too: Lamina sends
+// with the operator's key, which may all, and not with the function's role.
+func (p *Plane) checkQueue(ctx context.Context, d lamina.Delivery) error {
+	parts := strings.SplitN(d.Message.Target, ":", 6)
+	if len(parts) < 6 || parts[4] == d.Function.Account {
+		return nil
+	}
+	err := p.store.View(ctx, func(tx *store.Tx) error {
+		_, err := tx.Account(ctx, parts[4])
+		return err
+	})
+	if err == nil {
+		return errUndeliverable("the queue is another account's")
+	}
+	return ignoreMissing(err)
 }
 
 // deliverEvent queues an event for the function that is the target. The message

@@ -40,9 +40,9 @@ type Invoker interface {
 type Authority interface {
 	// Permit answers AWS's AccessDeniedException when the caller lacks a permission.
 	Permit(ctx context.Context, c identity.Caller, n identity.Need) error
-	// Serves answers AWS's exception for a role that exists and that Lambda may not
-	// assume for a function.
-	Serves(ctx context.Context, role, function string) error
+	// Serves answers AWS's exception for a role of the account that exists and that
+	// Lambda may not assume for a function.
+	Serves(ctx context.Context, role, function, account string) error
 }
 
 // Locations makes links under which an archive can be downloaded for a while.

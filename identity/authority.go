@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +23,7 @@ type Need struct {
 	Resource string // its ARN, or * for actions that are on none in particular
 	Account  string // that owns it
 	Policy   string // ARN of the function or layer version whose policy has a say; empty for none
+	Tagged   string // ARN that has the resource's tags; empty for none. Those of other accounts are not looked at
 	Context  policy.Context
 }
 
@@ -37,6 +41,7 @@ type Authority struct {
 	store      *store.Store
 	log        *slog.Logger
 	now        func() time.Time
+	resources  recentPolicies
 }
 
 // NewAuthority returns the authority over a database.
@@ -82,7 +87,12 @@ func (a *Authority) decide(ctx context.Context, c Caller, n Need, resource *poli
 	if err != nil {
 		// Half of somebody's policies could allow what the other half denies.
 		a.log.LogAttrs(ctx, slog.LevelError, "policy not understood", slog.String("principal", c.ARN), slog.Any("err", err))
-		have = nothing
+		have = nobody
+	}
+	if n.Tagged != "" && n.Account == c.Account && rights.lazy.tags {
+		if err := a.addTags(ctx, &n); err != nil {
+			return policy.Decision{}, err
+		}
 	}
 	r := policy.Request{
 		Principal: principalOf(c, rights), Action: n.Action, Resource: n.Resource, ResourceAccount: n.Account, Time: a.now(), Context: contextOf(c, n),
@@ -95,14 +105,7 @@ func (a *Authority) decide(ctx context.Context, c Caller, n Need, resource *poli
 	}
 	// Policies of functions and layers only ever allow, so they are read when that
 	// is still open.
-	err = a.store.View(ctx, func(tx *store.Tx) error {
-		stored, err := tx.Policy(ctx, n.Policy)
-		if err == nil {
-			p.Resource = policy.FromPolicy(stored)
-		}
-		return err
-	})
-	if err != nil && !missing(err) {
+	if p.Resource, err = a.resourcePolicy(ctx, n.Policy); err != nil {
 		return policy.Decision{}, fmt.Errorf("decide on %s: %w", n.Action, err)
 	}
 	if p.Resource == nil {
@@ -111,13 +114,94 @@ func (a *Authority) decide(ctx context.Context, c Caller, n Need, resource *poli
 	return policy.Evaluate(&r, &p), nil
 }
 
-// nothing is the policies of who may do nothing.
-var nothing = &policy.Policies{Session: []*policy.Document{policy.FromPolicy(lamina.Policy{})}}
+// resourcePolicy returns the policy of a function or a layer version, nil when
+// there is none.
+func (a *Authority) resourcePolicy(ctx context.Context, arn string) (*policy.Document, error) {
+	commits, alone := a.store.Commits()
+	if alone {
+		if d, ok := a.resources.find(commits, arn); ok {
+			return d, nil
+		}
+	}
+	var d *policy.Document
+	err := a.store.View(ctx, func(tx *store.Tx) error {
+		stored, err := tx.Policy(ctx, arn)
+		if err == nil {
+			d = policy.FromPolicy(stored)
+		}
+		return err
+	})
+	if err != nil && !missing(err) {
+		return nil, err
+	}
+	if alone {
+		a.resources.keep(commits, arn, d)
+	}
+	return d, nil
+}
+
+// knownPolicies bounds how many policies of resources are remembered.
+const knownPolicies = 4096
+
+// recentPolicies remembers policies of resources since the store last changed, so
+// that an invocation from another account needs no database.
+type recentPolicies struct {
+	mu      sync.RWMutex
+	commits uint64
+	known   map[string]*policy.Document
+}
+
+func (r *recentPolicies) find(commits uint64, arn string) (*policy.Document, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.commits != commits {
+		return nil, false
+	}
+	d, ok := r.known[arn]
+	return d, ok
+}
+
+// keep remembers d, which was read when the store had seen that many commits.
+func (r *recentPolicies) keep(commits uint64, arn string, d *policy.Document) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if commits < r.commits {
+		return // read before a change that somebody else already saw
+	}
+	if r.known == nil || commits > r.commits || len(r.known) >= knownPolicies {
+		r.known, r.commits = map[string]*policy.Document{}, commits
+	}
+	r.known[strings.Clone(arn)] = d
+}
+
+// resourceTag begins the condition keys about the tags that a resource has.
+const resourceTag = "aws:ResourceTag/"
+
+// addTags reads the tags of what a request is about.
+func (a *Authority) addTags(ctx context.Context, n *Need) error {
+	return a.store.View(ctx, func(tx *store.Tx) error {
+		tags, err := tx.Tags(ctx, n.Tagged)
+		if err != nil {
+			return fmt.Errorf("decide on %s: %w", n.Action, err)
+		}
+		n.Context = maps.Clone(n.Context)                    // the caller's
+		for _, key := range slices.Sorted(maps.Keys(tags)) { // of keys that differ in case only, the lower case counts
+			n.Set(resourceTag+key, tags[key])
+		}
+		return nil
+	})
+}
+
+// nobody is the policies of who may do nothing at all.
+var nobody = &policy.Policies{Session: []*policy.Document{policy.FromPolicy(lamina.Policy{Statements: []lamina.Statement{
+	{Effect: "Deny", Principal: lamina.Principal{Value: "*"}, Action: "*", Resource: "*"},
+}})}}
 
 // compiledRights are a principal's documents, once they were needed.
 type compiledRights struct {
 	once     sync.Once
 	policies policy.Policies
+	tags     bool // some policy asks for tags of resources
 	err      error
 }
 
@@ -127,6 +211,7 @@ func (r *Rights) compiled() (*policy.Policies, error) {
 		read := func(d Document) *policy.Document {
 			got, err := policy.Parse(d.Text, policy.Rules{Kind: policy.Identity})
 			r.lazy.err = errors.Join(r.lazy.err, err)
+			r.lazy.tags = r.lazy.tags || err == nil && got.Mentions(resourceTag)
 			return got
 		}
 		p := &r.lazy.policies
@@ -160,30 +245,36 @@ func principalOf(c Caller, r *Rights) policy.Principal {
 	return p
 }
 
-// contextOf adds the condition keys of every request.
+// contextOf adds the condition keys of every request. Every invocation comes
+// through here, so the keys are in lower case already and share their values.
 func contextOf(c Caller, n Need) policy.Context {
-	all := make(policy.Context, len(n.Context)+8)
-	for key, values := range n.Context {
-		all[key] = values
+	all := make(policy.Context, len(n.Context)+10)
+	maps.Copy(all, n.Context)
+	text := make([]string, 0, 8)
+	set := func(key, value string) {
+		text = append(text, value)
+		all[key] = text[len(text)-1 : len(text) : len(text)]
 	}
-	all.Set("aws:SecureTransport", fmt.Sprint(c.Secure))
-	all.Set("aws:ViaAWSService", "false")
-	all.Set("aws:RequestedRegion", c.Region)
+	all["aws:securetransport"], all["aws:viaawsservice"] = no, no
+	if c.Secure {
+		all["aws:securetransport"] = yes
+	}
+	set("aws:requestedregion", c.Region)
 	if c.Source != "" {
-		all.Set("aws:SourceIp", c.Source)
+		set("aws:sourceip", c.Source)
 	}
 	if c.Agent != "" {
-		all.Set("aws:UserAgent", c.Agent)
-	}
-	if n.Account != "" {
-		all.Set("aws:ResourceAccount", n.Account)
+		set("aws:useragent", c.Agent)
 	}
 	if s := c.Session; s != nil {
-		all.Set("aws:TokenIssueTime", s.Issued.UTC().Format(time.RFC3339))
-		all.Set("aws:MultiFactorAuthPresent", "false")
+		set("aws:tokenissuetime", s.Issued.UTC().Format(time.RFC3339))
+		all["aws:multifactorauthpresent"] = no
 		if s.SourceIdentity != "" {
-			all.Set("aws:SourceIdentity", s.SourceIdentity)
+			set("aws:sourceidentity", s.SourceIdentity)
 		}
 	}
 	return all
 }
+
+// yes and no are values of condition keys. Nobody changes them.
+var yes, no = []string{"true"}, []string{"false"}

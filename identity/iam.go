@@ -246,7 +246,7 @@ func (f form) tags() (map[string]string, error) {
 			return tags, nil
 		}
 		value := f.get(at + ".Value")
-		switch _, twice := tags[*key]; {
+		switch twice := hasTag(tags, *key); {
 		case *key == "" || len(*key) > 128 || len(value) > 256:
 			return nil, invalid("1 validation error detected: Value at 'tags.%d.member' failed to satisfy constraint: a key has 1 to 128 characters, a value 0 to 256", i)
 		case twice:
@@ -258,13 +258,26 @@ func (f form) tags() (map[string]string, error) {
 	}
 }
 
-// merge adds tags to those that a resource has.
+// hasTag reports whether there is a tag of this key, whatever its case.
+func hasTag(tags map[string]string, key string) bool {
+	for k := range tags {
+		if strings.EqualFold(k, key) {
+			return true
+		}
+	}
+	return false
+}
+
+// merge adds tags to those that a resource has. Keys that differ in case only are
+// one.
 func merge(have, more map[string]string) (map[string]string, error) {
 	all := maps.Clone(have)
 	if all == nil {
 		all = map[string]string{}
 	}
-	maps.Copy(all, more)
+	for key, value := range more {
+		overrideTag(all, key, value)
+	}
 	if len(all) > maxTags {
 		return nil, limit("TagsPerResource", maxTags)
 	}

@@ -22,11 +22,16 @@ func (s *iam) permit(ctx context.Context, c Caller, action string, in form) erro
 	if s.Authority == nil || c.IsRoot() {
 		return nil // every operation of IAM stays in the caller's account
 	}
-	n, err := s.need(ctx, c, action, in)
+	all, err := s.needs(ctx, c, action, in)
 	if err != nil {
 		return err
 	}
-	return denied(s.Authority.Permit(ctx, c, n))
+	for _, n := range all {
+		if err := s.Authority.Permit(ctx, c, n); err != nil {
+			return denied(err)
+		}
+	}
+	return nil
 }
 
 // denied is an exception as query services call it.
@@ -37,65 +42,166 @@ func denied(err error) error {
 	return err
 }
 
-// aboutOneself are operations that are about the caller when they name nobody.
-var aboutOneself = []string{
-	"GetUser", "CreateAccessKey", "ListAccessKeys", "UpdateAccessKey", "DeleteAccessKey", "ListMFADevices", "ListSigningCertificates",
-	"ListServiceSpecificCredentials", "ListSSHPublicKeys", "GetLoginProfile", "DeleteLoginProfile",
+// subject is what an operation of IAM is about. The operation alone tells: what
+// else a request names may be there to mislead.
+type subject uint8
+
+const (
+	noSubject     subject = iota + 1
+	aUser                 // UserName, or else the caller
+	aGroup                // GroupName
+	aRole                 // RoleName
+	aProfile              // InstanceProfileName
+	aPolicy               // PolicyArn
+	aNewPolicy            // PolicyName and Path
+	aKey                  // AccessKeyId, which is a user's
+	aLinkedRole           // AWSServiceName
+	identityPaths         // PathPrefix
+	policyPaths           // PathPrefix
+)
+
+// subjects are by operation. A test proves that each one that is offered is here.
+var subjects = bySubject(map[subject]string{
+	noSubject: `GetAccountSummary GetAccountAuthorizationDetails ListAccountAliases CreateAccountAlias DeleteAccountAlias ListVirtualMFADevices
+		GetServiceLinkedRoleDeletionStatus`,
+	aUser: `CreateUser GetUser UpdateUser DeleteUser TagUser UntagUser ListUserTags AttachUserPolicy DetachUserPolicy ListAttachedUserPolicies
+		PutUserPolicy GetUserPolicy DeleteUserPolicy ListUserPolicies PutUserPermissionsBoundary DeleteUserPermissionsBoundary ListGroupsForUser
+		CreateAccessKey ListAccessKeys UpdateAccessKey DeleteAccessKey GetLoginProfile DeleteLoginProfile ListMFADevices ListSSHPublicKeys
+		ListServiceSpecificCredentials ListSigningCertificates`,
+	aGroup: `CreateGroup GetGroup UpdateGroup DeleteGroup AddUserToGroup RemoveUserFromGroup AttachGroupPolicy DetachGroupPolicy
+		ListAttachedGroupPolicies PutGroupPolicy GetGroupPolicy DeleteGroupPolicy ListGroupPolicies`,
+	aRole: `CreateRole GetRole UpdateRole UpdateRoleDescription UpdateAssumeRolePolicy DeleteRole TagRole UntagRole ListRoleTags AttachRolePolicy
+		DetachRolePolicy ListAttachedRolePolicies PutRolePolicy GetRolePolicy DeleteRolePolicy ListRolePolicies PutRolePermissionsBoundary
+		DeleteRolePermissionsBoundary ListInstanceProfilesForRole DeleteServiceLinkedRole`,
+	aProfile: `CreateInstanceProfile GetInstanceProfile DeleteInstanceProfile AddRoleToInstanceProfile RemoveRoleFromInstanceProfile
+		TagInstanceProfile UntagInstanceProfile ListInstanceProfileTags`,
+	aPolicy: `GetPolicy DeletePolicy CreatePolicyVersion GetPolicyVersion ListPolicyVersions SetDefaultPolicyVersion DeletePolicyVersion TagPolicy
+		UntagPolicy ListPolicyTags ListEntitiesForPolicy`,
+	aNewPolicy:    "CreatePolicy",
+	aKey:          "GetAccessKeyLastUsed",
+	aLinkedRole:   "CreateServiceLinkedRole",
+	identityPaths: "ListUsers ListGroups ListRoles ListInstanceProfiles",
+	policyPaths:   "ListPolicies",
+})
+
+func bySubject(names map[subject]string) map[string]subject {
+	out := map[string]subject{}
+	for s, text := range names {
+		for _, name := range strings.Fields(text) {
+			out[name] = s
+		}
+	}
+	return out
 }
 
-// need says what an operation of IAM takes, as the Service Authorization
+// needs says what an operation of IAM takes, as the Service Authorization
 // Reference has it.
-func (s *iam) need(ctx context.Context, c Caller, action string, in form) (Need, error) {
+func (s *iam) needs(ctx context.Context, c Caller, action string, in form) ([]Need, error) {
 	n := Need{Action: "iam:" + action, Resource: "*", Account: c.Account}
-	about := func(kind store.IdentityKind, name string) error {
-		path, err := s.pathOf(ctx, store.IdentityRef{Account: c.Account, Kind: kind, Name: name}, in)
-		n.Resource = arnOf(c.Account, string(kind)+path+name)
-		return err
-	}
+	var more []Need
+	var about store.Identity
 	var err error
-	switch {
-	case action == "ListUsers" || action == "ListRoles" || action == "ListGroups" || action == "ListInstanceProfiles":
+	named := func(k *kind) {
+		if about, err = s.named(ctx, store.IdentityRef{Account: c.Account, Kind: k.of, Name: in.get(k.param())}, in); err == nil {
+			n.Resource = identityARN(about)
+		}
+	}
+	switch subjects[action] {
+	case noSubject:
+	case aUser:
+		switch {
+		case in.given("UserName") != nil:
+			named(users)
+		case c.Kind == KindUser:
+			about, err = s.named(ctx, store.IdentityRef{Account: c.Account, Kind: store.KindUser, Name: c.Name}, in)
+			n.Resource = c.ARN
+		}
+	case aGroup:
+		named(groups)
+	case aRole:
+		named(roles)
+	case aProfile:
+		named(instanceProfiles)
+	case aPolicy:
+		n.Resource = in.get("PolicyArn")
+		n.Tagged = n.Resource
+	case aNewPolicy:
+		n.Resource = arnOf(c.Account, "policy"+in.prefixOr("Path")+in.get("PolicyName"))
+	case aKey:
+		n.Resource, err = s.keyARN(ctx, c, in.get("AccessKeyId"))
+	case aLinkedRole:
+		service := in.get("AWSServiceName")
+		n.Resource = arnOf(c.Account, "role"+serviceLinkedPath+service+"/"+serviceLinked[service])
+		n.Set("iam:AWSServiceName", service)
+	case identityPaths:
 		kind := strings.ToLower(strings.TrimSuffix(strings.TrimPrefix(action, "List"), "s"))
 		if kind == "instanceprofile" {
 			kind = string(store.KindInstanceProfile)
 		}
-		n.Resource = arnOf(c.Account, kind+in.prefix())
-	case action == "ListPolicies":
-		n.Resource = "policy path " + in.prefix()
-	case in.get("InstanceProfileName") != "":
-		err = about(store.KindInstanceProfile, in.get("InstanceProfileName"))
-	case in.get("GroupName") != "":
-		err = about(store.KindGroup, in.get("GroupName"))
-	case in.get("RoleName") != "":
-		err = about(store.KindRole, in.get("RoleName"))
-	case in.get("UserName") != "":
-		err = about(store.KindUser, in.get("UserName"))
-	case slices.Contains(aboutOneself, action) && c.Kind == KindUser:
-		n.Resource = c.ARN
-	case in.get("PolicyArn") != "":
-		n.Resource = in.get("PolicyArn")
-	case in.get("PolicyName") != "":
-		n.Resource = arnOf(c.Account, "policy"+in.prefixOr("Path")+in.get("PolicyName"))
+		n.Resource = arnOf(c.Account, kind+in.prefixOr("PathPrefix"))
+	case policyPaths:
+		n.Resource = "policy path " + in.prefixOr("PathPrefix")
+	default:
+		err = fmt.Errorf("identity: nobody said what %s is about", action)
 	}
-	if arn := in.get("PolicyArn"); strings.HasPrefix(action, "Attach") || strings.HasPrefix(action, "Detach") {
-		n.Set("iam:PolicyARN", arn)
+	if err != nil {
+		return nil, err
 	}
-	if arn := in.get("PermissionsBoundary"); arn != "" {
-		n.Set("iam:PermissionsBoundary", arn)
+	for key, value := range about.Tags {
+		if !strings.HasPrefix(action, "Create") {
+			n.Set(resourceTag+key, value)
+			n.Set("iam:ResourceTag/"+key, value)
+		}
 	}
-	if tags, tagErr := in.tags(); tagErr == nil && len(tags) > 0 {
+	switch {
+	case action == "CreateUser" || action == "CreateRole" || action == "PutUserPermissionsBoundary" || action == "PutRolePermissionsBoundary":
+		if arn := in.get("PermissionsBoundary"); arn != "" {
+			n.Set("iam:PermissionsBoundary", arn)
+		}
+	case about.Boundary != "": // that whose policies change has it
+		n.Set("iam:PermissionsBoundary", about.Boundary)
+	}
+	if strings.HasPrefix(action, "Attach") || strings.HasPrefix(action, "Detach") {
+		n.Set("iam:PolicyARN", in.get("PolicyArn"))
+	}
+	switch {
+	case strings.HasPrefix(action, "Create") || strings.HasPrefix(action, "Tag"):
+		tags, err := in.tags()
+		if err != nil {
+			return nil, err
+		}
 		for key, value := range tags {
 			n.Set("aws:RequestTag/"+key, value)
 		}
 		n.Set("aws:TagKeys", slices.Sorted(maps.Keys(tags))...)
-	} else if keys := in.list("TagKeys"); len(keys) > 0 {
-		n.Set("aws:TagKeys", keys...)
+	case strings.HasPrefix(action, "Untag"):
+		n.Set("aws:TagKeys", in.list("TagKeys")...)
 	}
-	return n, err
+	switch action {
+	case "UpdateUser", "UpdateGroup": // both what it was and what it is going to be
+		to := about
+		if path := in.given("NewPath"); path != nil {
+			to.Path = *path
+		}
+		if name := in.given("New" + string(action[len("Update"):]) + "Name"); name != nil {
+			to.Name = *name
+		}
+		if arn := identityARN(to); arn != n.Resource {
+			renamed := n
+			renamed.Resource = arn
+			more = append(more, renamed)
+		}
+	case "AddRoleToInstanceProfile":
+		role, err := s.named(ctx, store.IdentityRef{Account: c.Account, Kind: store.KindRole, Name: in.get("RoleName")}, in)
+		if err != nil {
+			return nil, err
+		}
+		pass := Need{Action: "iam:PassRole", Resource: identityARN(role), Account: c.Account}
+		pass.Set("iam:PassedToService", "ec2.amazonaws.com")
+		more = append(more, pass)
+	}
+	return append([]Need{n}, more...), nil
 }
-
-// prefix is PathPrefix, / when there is none.
-func (f form) prefix() string { return f.prefixOr("PathPrefix") }
 
 func (f form) prefixOr(param string) string {
 	if p := f.get(param); strings.HasPrefix(p, "/") {
@@ -104,21 +210,40 @@ func (f form) prefixOr(param string) string {
 	return "/"
 }
 
-// pathOf is the path of an identity, or the one that it is going to have.
-func (s *iam) pathOf(ctx context.Context, ref store.IdentityRef, in form) (path string, err error) {
+// named is an identity, or one of the name and path that a new one is to have.
+func (s *iam) named(ctx context.Context, ref store.IdentityRef, in form) (i store.Identity, err error) {
 	err = s.Store.View(ctx, func(tx *store.Tx) error {
-		i, err := tx.Identity(ctx, ref)
-		if missing(err) {
-			path = in.prefixOr("Path")
-			return nil
-		}
-		path = i.Path
+		i, err = tx.Identity(ctx, ref)
 		return err
 	})
-	if err != nil {
-		return "", fmt.Errorf("look for %s: %w", ref, err)
+	if missing(err) {
+		return store.Identity{IdentityRef: ref, Path: in.prefixOr("Path")}, nil
 	}
-	return path, nil
+	if err != nil {
+		return i, fmt.Errorf("look for %s: %w", ref, err)
+	}
+	return i, nil
+}
+
+// keyARN is the user whose access key it is. Whether there is such a key is only
+// told to who may ask about all.
+func (s *iam) keyARN(ctx context.Context, c Caller, id string) (string, error) {
+	arn := "*"
+	err := s.Store.View(ctx, func(tx *store.Tx) error {
+		k, err := tx.AccessKey(ctx, id)
+		if err != nil || k.Account != c.Account || k.User == "" {
+			return err
+		}
+		i, err := tx.Identity(ctx, store.IdentityRef{Account: c.Account, Kind: store.KindUser, Name: k.User})
+		if err == nil {
+			arn = identityARN(i)
+		}
+		return err
+	})
+	if err != nil && !missing(err) {
+		return "", fmt.Errorf("look for an access key: %w", err)
+	}
+	return arn, nil
 }
 
 // Trusts reports whether a role's trust policy and the caller's own policies let
@@ -141,6 +266,10 @@ func (a *Authority) Trusts(ctx context.Context, as Assumption) (bool, error) {
 		}
 		n.Set("aws:TagKeys", slices.Sorted(maps.Keys(as.Tags))...)
 		actions = append(actions, "sts:TagSession")
+	}
+	for key, value := range as.Role.Tags {
+		n.Set(resourceTag+key, value)
+		n.Set("iam:ResourceTag/"+key, value)
 	}
 	if len(as.TransitiveTags) > 0 {
 		n.Set("sts:TransitiveTagKeys", as.TransitiveTags...)
@@ -173,9 +302,13 @@ func (a *Authority) trustsLambda(role store.Identity, function string) (bool, er
 }
 
 // Serves answers AWS's exception for a role that exists and that Lambda may not
-// assume for a function. A role that does not exist is no error: functions can
-// have one for form's sake, and then no rights.
-func (a *Authority) Serves(ctx context.Context, role, function string) error {
+// assume for a function of an account. A role that does not exist is no error:
+// functions can have one for form's sake, and then no rights. Neither is a role
+// of another account, which gives no rights and whose existence stays its secret.
+func (a *Authority) Serves(ctx context.Context, role, function, account string) error {
+	if owner, _, ok := parseRoleARN(role); !ok || owner != account {
+		return nil
+	}
 	found, err := a.principals.Role(ctx, role)
 	if missing(err) {
 		return nil

@@ -21,7 +21,7 @@ type sts struct{ Options }
 func NewSTS(o Options) http.Handler {
 	s := &sts{o}
 	return &queryService{
-		name: "sts", version: stsVersion, log: o.Log,
+		name: "sts", version: stsVersion, log: o.Log, permit: s.permit,
 		actions: map[string]action{
 			"GetCallerIdentity": getCallerIdentity,
 			"AssumeRole":        s.assumeRole,
@@ -30,6 +30,15 @@ func NewSTS(o Options) http.Handler {
 		},
 		later: set("AssumeRoleWithSAML", "AssumeRoleWithWebIdentity", "AssumeRoot", "GetFederationToken", "DecodeAuthorizationMessage"),
 	}
+}
+
+// permit refuses who may not ask about access keys. GetCallerIdentity and
+// GetSessionToken take no permission, and a trust policy has a say in AssumeRole.
+func (s *sts) permit(ctx context.Context, c Caller, action string, _ form) error {
+	if s.Authority == nil || c.IsRoot() || action != "GetAccessKeyInfo" {
+		return nil
+	}
+	return denied(s.Authority.Permit(ctx, c, Need{Action: "sts:" + action, Resource: "*", Account: c.Account}))
 }
 
 func getCallerIdentity(_ context.Context, c Caller, _ form) (any, error) {

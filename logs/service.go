@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/lamina-run/lamina"
@@ -47,6 +49,9 @@ var operations = map[string]operation{
 	"DescribeMetricFilters":         (*Store).describeMetricFilters,
 	"DescribeSubscriptionFilters":   (*Store).describeSubscriptionFilters,
 }
+
+// Operations names the operations that are offered, in no order.
+func Operations() []string { return slices.Collect(maps.Keys(operations)) }
 
 // declined are the operations of the service model that are not offered.
 var declined = strings.Fields(`

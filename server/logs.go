@@ -98,8 +98,10 @@ func answerLogs(store *logs.Store, authority Authority, req *http.Request) ([]by
 		_ = json.Unmarshal(body, &about) // what is wrong with it, the operation tells
 	}
 	if !caller.IsRoot() { // every operation stays in the caller's account
-		if err := authority.Permit(ctx, caller, about.need(caller, operation)); err != nil {
-			return nil, err
+		for _, n := range about.needs(caller, operation) {
+			if err := authority.Permit(ctx, caller, n); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if record.Mutates {
@@ -112,31 +114,51 @@ func answerLogs(store *logs.Store, authority Authority, req *http.Request) ([]by
 
 // logsNames are the members of requests that say what they are about.
 type logsNames struct {
-	LogGroupName, LogGroupIdentifier, LogStreamName, ResourceArn string
-	Tags                                                         map[string]string
+	LogGroupName, LogGroupIdentifier, ResourceIdentifier, LogStreamName, ResourceArn string
+	LogGroupIdentifiers                                                              []string
+	Tags                                                                             json.RawMessage // an object, or with UntagLogGroup a list of keys
+	TagKeys                                                                          []string
 }
 
-// need says what an operation takes, as the Service Authorization Reference has it.
-func (a logsNames) need(c identity.Caller, operation string) identity.Need {
-	n := identity.Need{Action: "logs:" + operation, Account: c.Account}
+// needs says what an operation takes, as the Service Authorization Reference has
+// it: the permission on each group that the request names, since no client names
+// more of them than the operation is about.
+func (a logsNames) needs(c identity.Caller, operation string) (all []identity.Need) {
 	base := "arn:" + lamina.Partition + ":logs:" + c.Region + ":" + c.Account + ":log-group:"
-	group := a.LogGroupName
-	if group == "" {
-		group = strings.TrimSuffix(strings.TrimPrefix(a.LogGroupIdentifier, base), ":*")
+	var tags map[string]string
+	keys := slices.Clone(a.TagKeys)
+	if json.Unmarshal(a.Tags, &tags) != nil {
+		_ = json.Unmarshal(a.Tags, &keys) // neither: the operation says so
 	}
-	switch {
-	case a.ResourceArn != "":
-		n.Resource = strings.TrimSuffix(a.ResourceArn, ":*")
-	default:
-		n.Resource = base + group + ":log-stream:" + a.LogStreamName
+	keys = slices.AppendSeq(keys, maps.Keys(tags))
+	slices.Sort(keys)
+	add := func(resource string) {
+		n := identity.Need{Action: "logs:" + operation, Account: c.Account, Resource: resource}
+		for key, value := range tags {
+			n.Set("aws:RequestTag/"+key, value)
+		}
+		n.Set("aws:TagKeys", keys...)
+		all = append(all, n)
 	}
-	for key, value := range a.Tags {
-		n.Set("aws:RequestTag/"+key, value)
+	groups := slices.Clone(a.LogGroupIdentifiers)
+	for _, identifier := range []string{a.LogGroupName, a.LogGroupIdentifier, a.ResourceIdentifier} {
+		if identifier != "" {
+			groups = append(groups, identifier)
+		}
 	}
-	if len(a.Tags) > 0 {
-		n.Set("aws:TagKeys", slices.Sorted(maps.Keys(a.Tags))...)
+	if a.ResourceArn != "" {
+		add(strings.TrimSuffix(a.ResourceArn, ":*"))
 	}
-	return n
+	if len(groups) == 0 && a.ResourceArn == "" {
+		groups = []string{""}
+	}
+	for _, g := range groups {
+		if !strings.HasPrefix(g, "arn:") {
+			g = base + g
+		}
+		add(strings.TrimSuffix(g, ":*") + ":log-stream:" + a.LogStreamName)
+	}
+	return all
 }
 
 // logsMutates reports whether an operation changes more than the lines of a stream.

@@ -3,6 +3,7 @@ package policy
 import (
 	"maps"
 	"slices"
+	"strings"
 	"unicode"
 
 	"github.com/lamina-run/lamina"
@@ -93,6 +94,29 @@ func fromStatement(s *lamina.Statement) (statement, bool) {
 		}
 	}
 	return out, true
+}
+
+// Mentions reports whether a condition or a variable of the document asks for a
+// condition key that begins with a prefix, such as aws:ResourceTag/.
+func (d *Document) Mentions(prefix string) bool {
+	prefix = strings.ToLower(prefix)
+	asks := func(k key) bool { return strings.HasPrefix(k.name, prefix) }
+	varies := func(p pattern) bool {
+		return slices.ContainsFunc(p.parts, func(part part) bool { return asks(part.key) })
+	}
+	for i := range d.statements {
+		s := &d.statements[i]
+		if slices.ContainsFunc(s.resources, varies) {
+			return true
+		}
+		for j := range s.conditions {
+			c := &s.conditions[j]
+			if asks(c.key) || slices.ContainsFunc(c.operands, func(o operand) bool { return varies(o.pattern) }) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Size is the length of a document as AWS's quotas count it, in characters other

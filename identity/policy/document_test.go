@@ -88,3 +88,26 @@ func TestFromPolicy(t *testing.T) {
 		t.Errorf("a denial: %s", outcome(got))
 	}
 }
+
+func TestMentions(t *testing.T) {
+	t.Parallel()
+	on := func(resource, condition string) string {
+		return statements(members("Effect", `"Allow"`, "Action", `"*"`, "Resource", q(resource), "Condition", condition))
+	}
+	for name, c := range map[string]struct {
+		text string
+		want bool
+	}{
+		"a key":                    {on("*", `{"StringEquals":{"AWS:resourcetag/Team":"a"}}`), true},
+		"whether it is there":      {on("*", `{"Null":{"aws:ResourceTag/team":"true"}}`), true},
+		"a quantified key":         {on("*", `{"ForAllValues:StringLike":{"aws:ResourceTag/team":"a*"}}`), true},
+		"a variable of a value":    {on("*", `{"StringEquals":{"aws:PrincipalTag/team":"${aws:ResourceTag/team}"}}`), true},
+		"a variable of a resource": {on("arn:aws:lambda:us-east-1:111122223333:function:${aws:ResourceTag/team}", `{}`), true},
+		"another key":              {on("*", `{"StringEquals":{"aws:RequestTag/team":"aws:ResourceTag/team"}}`), false},
+		"no condition":             {identityOf(allow, "*", "*"), false},
+	} {
+		if got := mustParse(t, Identity, c.text).Mentions("aws:ResourceTag/"); got != c.want {
+			t.Errorf("%s: Mentions = %t; want %t", name, got, c.want)
+		}
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"github.com/lamina-run/lamina/blob"
 	"github.com/lamina-run/lamina/control"
 	"github.com/lamina-run/lamina/identity"
+	"github.com/lamina-run/lamina/logs"
 	"github.com/lamina-run/lamina/server"
 	"github.com/lamina-run/lamina/store"
 	"github.com/lamina-run/lamina/wire"
@@ -30,8 +31,10 @@ const (
 // inProcess is the server of cmd/lamina, assembled without processes: functions
 // are an echo.
 type inProcess struct {
-	URL    string
-	router *wire.Router
+	URL      string
+	router   *wire.Router
+	accounts *identity.Accounts
+	store    *store.Store
 }
 
 func startInProcess(t *testing.T) *inProcess {
@@ -60,21 +63,36 @@ func startInProcess(t *testing.T) *inProcess {
 	}
 	limits := lamina.DefaultLimits()
 	links := &server.Links{Key: make([]byte, 32), Life: time.Minute, Now: time.Now}
+	sessions, err := identity.NewSessions(make([]byte, identity.SessionKeyBytes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	who := identity.Options{Store: db, Log: log, Now: time.Now, Keys: identity.StoreKeys(db), Principals: identity.NewPrincipals(db, time.Now), Sessions: sessions}
+	who.Authority = identity.NewAuthority(db, who.Principals, log, time.Now)
+	who.Trusts = who.Authority.Trusts
+	kept, err := logs.Open(logs.Options{Dir: filepath.Join(dir, "logs"), Log: log, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
 	plane := control.New(control.Options{
-		Store: db, Invoker: echo{}, Provisioner: echo{}, Locations: links, Limits: limits, Log: log, Now: time.Now, Stage: stage,
+		Authority: who.Authority,
+		Store:     db, Invoker: echo{}, Provisioner: echo{}, Locations: links, Limits: limits, Log: log, Now: time.Now, Stage: stage,
 		EventRetryDelay: func(int) time.Duration { return 10 * time.Millisecond },
 	})
-	router := wire.NewRouter(wire.Options{Log: log, MaxZip: limits.ZippedUpload, Stage: stage})
+	router := wire.NewRouter(wire.Options{Log: log, Authorize: plane.Authorize, MaxZip: limits.ZippedUpload, Stage: stage})
 	plane.Register(router)
 	ready := make(chan struct{})
 	close(ready)
 	front := httptest.NewServer(server.New(server.Options{
-		Log: log, Verifier: identity.NewVerifier(identity.StoreKeys(db), time.Now), Links: links, Archives: archives{blobs}, Ready: ready,
-		Services: map[string]http.Handler{"lambda": router},
+		Log: log, Verifier: identity.NewVerifier(who.Keys, time.Now).AcceptSessions(sessions, who.Principals), Links: links, Archives: archives{blobs},
+		Ready: ready, Plane: plane,
+		Services: map[string]http.Handler{
+			"lambda": router, "iam": identity.NewIAM(who), "sts": identity.NewSTS(who), server.LogsService: server.NewLogs(kept, who.Authority, log),
+		},
 	}))
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	for _, run := range []func(context.Context) error{plane.Run, plane.KeepProvisioned, plane.RunEvents} {
+	for _, run := range []func(context.Context) error{kept.Run, plane.Run, plane.KeepProvisioned, plane.RunEvents} {
 		running.Go(func() {
 			if err := run(ctx); err != nil {
 				t.Error(err)
@@ -89,7 +107,7 @@ func startInProcess(t *testing.T) *inProcess {
 			t.Error(err)
 		}
 	})
-	return &inProcess{URL: front.URL, router: router}
+	return &inProcess{URL: front.URL, router: router, accounts: &identity.Accounts{Options: who}, store: db}
 }
 
 type archives struct{ blobs *blob.Disk }
