@@ -307,9 +307,11 @@ func (c *claim) undeclared(req *http.Request, s *scratch) (io.ReadCloser, error)
 	bodiless := req.Method != http.MethodPost && req.Method != http.MethodPut && req.Method != http.MethodPatch
 	if small := req.ContentLength > 0 && req.ContentLength <= smallBody; !small && !bodiless {
 		canonical := append([]byte(nil), s.text...)
-		return newHashed(req, func(sum [sha256.Size]byte) error {
+		h := newHashed(req, func(sum [sha256.Size]byte) error {
 			return c.prove(canonical, hex.EncodeToString(sum[:]))
-		}), nil
+		})
+		h.proves = true
+		return h, nil
 	}
 	if req.ContentLength > smallBody {
 		return nil, wire.RequestEntityTooLarge.New("Request must be smaller than " + strconv.Itoa(smallBody) + " bytes")
