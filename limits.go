@@ -59,7 +59,7 @@ func DefaultLimits() Limits {
 		ArchiveNameLength:     4096,
 		ArchiveRatio:          2000,
 		ArchiveRatioThreshold: 64 << 20,
-		APIRequests:           5000,
-		GetFunctionRequests:   5000,
+		APIRequests:           10_000,
+		GetFunctionRequests:   10_000,
 	}
 }
