@@ -136,7 +136,7 @@ func TestPublishedVectors(t *testing.T) {
 		_, _, err := verify(v, req)
 		return refusal(err), true
 	}
-	for _, c := range vectors(t) {
+	for k, c := range vectors(t) {
 		for form, text := range map[string]string{"header": c.inHeader(), "query": c.presigned()} {
 			if c.token != "" {
 				s.Sessions.opened[c.token] = session // AWS's, so we could not have opened it
@@ -169,14 +169,13 @@ func TestPublishedVectors(t *testing.T) {
 				continue
 			}
 			for i := range len(text) {
-				for _, b := range []byte{text[i] ^ 1, text[i] ^ 0x20, 'x'} {
-					changed := text[:i] + string(b) + text[i+1:]
-					if b == text[i] || sameToAWS(text, changed) {
-						continue
-					}
-					if got, ok := ask(changed); ok && got == "accepted" {
-						t.Errorf("%s, %s: accepted with byte %d changed to %q\n%s", c.name, form, i, b, changed)
-					}
+				b := [...]byte{text[i] ^ 1, text[i] ^ 0x20, 'x'}[(i+k)%3] // most requests have the same bytes
+				changed := text[:i] + string(b) + text[i+1:]
+				if b == text[i] || sameToAWS(text, changed) {
+					continue
+				}
+				if got, ok := ask(changed); ok && got == "accepted" {
+					t.Errorf("%s, %s: accepted with byte %d changed to %q\n%s", c.name, form, i, b, changed)
 				}
 			}
 		}
