@@ -27,10 +27,13 @@ type Limits struct {
 	ArchiveNameLength     int // bytes of one entry's name
 	ArchiveRatio          int64
 	ArchiveRatioThreshold int64
+	APIRequests           int64 // per second, account, region and service, but invocations and GetFunction; 0 is no limit
+	GetFunctionRequests   int64 // of GetFunction, which has a quota of its own; 0 is no limit
 }
 
-// DefaultLimits returns AWS's documented quotas, but for RequestRate: AWS has 10,
-// which is meant for its machines, not for a function tried out in a loop.
+// DefaultLimits returns AWS's documented quotas, but for those of requests: AWS
+// has 10 for RequestRate, 15 for APIRequests and 100 for GetFunctionRequests, which
+// is meant for its machines, not for a function tried out in a loop.
 func DefaultLimits() Limits {
 	return Limits{
 		CodeStorage:           75 << 30,
@@ -56,5 +59,7 @@ func DefaultLimits() Limits {
 		ArchiveNameLength:     4096,
 		ArchiveRatio:          2000,
 		ArchiveRatioThreshold: 64 << 20,
+		APIRequests:           10_000,
+		GetFunctionRequests:   10_000,
 	}
 }

@@ -42,6 +42,8 @@ func (l *Limits) named() []namedLimit {
 		{name: "ArchiveNameLength", least: 1, count: &l.ArchiveNameLength},
 		{name: "ArchiveRatio", least: 0, long: &l.ArchiveRatio},
 		{name: "ArchiveRatioThreshold", least: 0, long: &l.ArchiveRatioThreshold},
+		{name: "APIRequests", least: 0, long: &l.APIRequests},
+		{name: "GetFunctionRequests", least: 0, long: &l.GetFunctionRequests},
 	}
 }
 

@@ -215,7 +215,7 @@ func (a *authorization) readSignature(s string) {
 	var text [2 * sha256.Size]byte
 	copy(text[:], s)
 	_, err := hex.Decode(a.signature[:], text[:])
-	a.legible = err == nil
+	a.legible = err == nil && strings.ToLower(s) == s
 }
 
 // readScope parses the credential and the signing time, which must agree.

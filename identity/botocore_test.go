@@ -16,17 +16,22 @@ import (
 	"github.com/lamina-run/lamina/internal/testkit"
 )
 
-// botocore is a running testdata/botocore_client.py.
-type botocore struct {
+// sdkProcess signs with somebody else's code: it is a running script of testdata.
+type sdkProcess struct {
 	t   *testing.T
 	in  io.Writer
 	out *bufio.Reader
 }
 
-func startBotocore(t *testing.T) *botocore {
+func startBotocore(t *testing.T) *sdkProcess {
 	t.Helper()
 	testkit.Need(t, testkit.Boto)
-	cmd := exec.CommandContext(t.Context(), testkit.Tool("python3"), "testdata/botocore_client.py")
+	return startSDK(t, testkit.Tool("python3"), "testdata/botocore_client.py")
+}
+
+func startSDK(t *testing.T, name string, args ...string) *sdkProcess {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Stderr = t.Output()
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -43,10 +48,10 @@ func startBotocore(t *testing.T) *botocore {
 		in.Close()
 		cmd.Wait() //nolint:errcheck // its answers are what counts
 	})
-	return &botocore{t: t, in: in, out: bufio.NewReader(out)}
+	return &sdkProcess{t: t, in: in, out: bufio.NewReader(out)}
 }
 
-type botocoreCase struct {
+type sdkCase struct {
 	Sign      string            `json:"sign,omitempty"`
 	Call      string            `json:"call,omitempty"`
 	ID        string            `json:"id"`
@@ -61,28 +66,36 @@ type botocoreCase struct {
 	Presign   bool              `json:"presign,omitempty"`
 	Args      map[string]any    `json:"args,omitempty"`
 	Bytes     map[string]string `json:"bytes,omitempty"`
+
+	// Of the JavaScript SDKs only.
+	SDK     int    `json:"sdk,omitempty"`
+	Token   string `json:"token,omitempty"`
+	Expires int    `json:"expires,omitempty"` // seconds
 }
 
-type botocoreAnswer struct {
+type sdkAnswer struct {
 	URL     string            `json:"url"`
 	Headers map[string]string `json:"headers"`
 	Error   string            `json:"error"`
 	Answer  map[string]any    `json:"answer"`
 }
 
-func (b *botocore) ask(c botocoreCase) botocoreAnswer {
+func (b *sdkProcess) ask(c sdkCase) sdkAnswer {
 	b.t.Helper()
-	c.ID, c.Secret, c.Region = docKey.ID, docKey.Secret, testRegion
+	if c.ID == "" {
+		c.ID, c.Secret = docKey.ID, docKey.Secret
+	}
+	c.Region = testRegion
 	if err := json.NewEncoder(b.in).Encode(c); err != nil {
-		b.t.Fatalf("ask botocore: %v", err)
+		b.t.Fatalf("ask the SDK: %v", err)
 	}
 	line, err := b.out.ReadBytes('\n')
 	if err != nil {
-		b.t.Fatalf("botocore answers %q, %v", line, err)
+		b.t.Fatalf("the SDK answers %q, %v", line, err)
 	}
-	var a botocoreAnswer
+	var a sdkAnswer
 	if err := json.Unmarshal(line, &a); err != nil {
-		b.t.Fatalf("botocore answers %q: %v", line, err)
+		b.t.Fatalf("the SDK answers %q: %v", line, err)
 	}
 	return a
 }
@@ -92,7 +105,7 @@ func TestBotocoreSigners(t *testing.T) {
 	t.Parallel()
 	b := startBotocore(t)
 	v := NewVerifier(fakeKeys{docKey.ID: docKey}, time.Now)
-	for _, c := range []botocoreCase{
+	for _, c := range []sdkCase{
 		{Sign: "header", Service: "lambda", Method: "GET", URL: "/2015-03-31/functions/"},
 		{Sign: "header", Service: "lambda", Method: "GET", URL: "/2015-03-31/functions/arn%3Aaws%3Alambda%3Aeu-central-1%3A123456789012%3Afunction%3Aa%3A1/configuration"},
 		{Sign: "header", Service: "lambda", Method: "GET", URL: "/2015-03-31/functions/a?Qualifier=%24LATEST&List=ALL&Empty=&a=2&a=1&a%20b=c%2Bd"},
@@ -157,7 +170,7 @@ func TestBotocoreClients(t *testing.T) {
 	}
 	zip := strings.Repeat("zip", 100<<10)
 	forms := map[string]int{}
-	for _, c := range []botocoreCase{
+	for _, c := range []sdkCase{
 		{Call: "lambda", Operation: "ListFunctions"},
 		{Call: "lambda", Operation: "GetFunction", Args: map[string]any{"FunctionName": "arn:aws:lambda:eu-central-1:123456789012:function:a", "Qualifier": "$LATEST"}},
 		{Call: "lambda", Operation: "GetLayerVersionByArn", Args: map[string]any{"Arn": "arn:aws:lambda:eu-central-1:123456789012:layer:a:1"}},

@@ -26,6 +26,13 @@ func Settle(req *http.Request) error {
 	return nil
 }
 
+// Proven reports whether it is certain who signed a verified request. It is not
+// while a body whose hash the client did not declare has not been read.
+func Proven(req *http.Request) bool {
+	h, ok := req.Body.(*hashed)
+	return !ok || !h.proves || errors.Is(h.err, io.EOF)
+}
+
 // small is a body that was read and proven before anybody else saw it.
 type small struct {
 	text []byte
@@ -65,6 +72,7 @@ type hashed struct {
 	left    int64         // when it is
 	sum     hash.Hash
 	verdict func([sha256.Size]byte) error
+	proves  bool  // the verdict is on who sent it, too
 	err     error // of every further Read
 }
 

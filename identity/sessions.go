@@ -140,10 +140,10 @@ func (s *Sessions) open(token string) (Key, error) {
 		return key, nil
 	}
 	body, ok := strings.CutPrefix(token, sessionVersion)
-	if !ok || len(token) > maxToken {
+	if !ok || len(token) > maxToken || strings.ContainsAny(body, "\r\n") { // base64 would pass over them
 		return Key{}, lamina.ErrNotFound
 	}
-	text, err := base64.StdEncoding.DecodeString(body)
+	text, err := base64.StdEncoding.Strict().DecodeString(body)
 	if err == nil {
 		text, err = s.aead.Open(nil, nil, text, []byte(sessionVersion))
 	}

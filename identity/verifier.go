@@ -26,6 +26,7 @@ type Verifier struct {
 	now        func() time.Time
 	sessions   *Sessions   // nil accepts no session tokens
 	principals *Principals // whom sessions are of; with sessions only
+	stranger   *signingKey // whose signature is computed for a key that does not exist
 
 	mu      sync.RWMutex
 	signing map[string]*signingKey // by credential
@@ -34,7 +35,7 @@ type Verifier struct {
 // NewVerifier returns a verifier of signatures made with keys. The keys are
 // asked for each request; put a [KeyCache] in front of a database.
 func NewVerifier(keys Keys, now func() time.Time) *Verifier {
-	return &Verifier{keys: keys, now: now, signing: map[string]*signingKey{}}
+	return &Verifier{keys: keys, now: now, stranger: newSigningKey(stranger, &authorization{}), signing: map[string]*signingKey{}}
 }
 
 // AcceptSessions makes the verifier accept the tokens of sessions, as long as
@@ -133,7 +134,8 @@ func (v *Verifier) Verify(req *http.Request) (Caller, error) {
 	return key.caller, nil
 }
 
-// signingKey finds the key of the credential, or a stranger's that takes as long.
+// signingKey finds the key of the credential, or a stranger's that takes as long
+// as one that is in use.
 func (v *Verifier) signingKey(req *http.Request, a *authorization) (_ *signingKey, unknown bool, err error) {
 	var key Key
 	if token := sessionToken(req); token != "" {
@@ -143,7 +145,7 @@ func (v *Verifier) signingKey(req *http.Request, a *authorization) (_ *signingKe
 	}
 	switch {
 	case errors.Is(err, lamina.ErrNotFound):
-		return newSigningKey(stranger, a), true, nil
+		return v.stranger, true, nil
 	case err != nil:
 		return nil, false, fmt.Errorf("find access key: %w", err)
 	}
@@ -307,9 +309,11 @@ func (c *claim) undeclared(req *http.Request, s *scratch) (io.ReadCloser, error)
 	bodiless := req.Method != http.MethodPost && req.Method != http.MethodPut && req.Method != http.MethodPatch
 	if small := req.ContentLength > 0 && req.ContentLength <= smallBody; !small && !bodiless {
 		canonical := append([]byte(nil), s.text...)
-		return newHashed(req, func(sum [sha256.Size]byte) error {
+		h := newHashed(req, func(sum [sha256.Size]byte) error {
 			return c.prove(canonical, hex.EncodeToString(sum[:]))
-		}), nil
+		})
+		h.proves = true
+		return h, nil
 	}
 	if req.ContentLength > smallBody {
 		return nil, wire.RequestEntityTooLarge.New("Request must be smaller than " + strconv.Itoa(smallBody) + " bytes")

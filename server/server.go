@@ -31,6 +31,8 @@ type Options struct {
 	// Services maps a signing name (lambda, sts, iam, logs) to what answers it. Each
 	// gets authenticated requests, the caller in their context.
 	Services map[string]http.Handler
+	// Requests limits the requests of an account; nil has no limits.
+	Requests *Requests
 	// Plane answers at function URLs; nil serves none.
 	Plane *control.Plane
 	// Audit is told of each request that may have changed something, or was not
@@ -124,6 +126,22 @@ func (s *Server) operation(w http.ResponseWriter, req *http.Request) {
 	if !ok {
 		s.refuse(w, req, wire.UnknownOperation.Errorf("Lamina does not offer the service %q.", caller.Service))
 		return
+	}
+	var class string
+	if s.o.Requests != nil {
+		class = classOf(caller.Service, service, req)
+	}
+	proven := identity.Proven(req)
+	if err := s.o.Requests.admit(caller, class, proven); err != nil {
+		s.refuse(w, req, err)
+		return
+	}
+	if !proven {
+		defer func() {
+			if identity.Proven(req) {
+				s.o.Requests.settle(caller, class)
+			}
+		}()
 	}
 	record := &wire.Record{}
 	ctx := wire.WithRecord(identity.WithCaller(req.Context(), caller), record)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -94,6 +95,51 @@ func TestDownloadLinks(t *testing.T) {
 		status, body := get(t, c.url)
 		if status != c.status || (c.body != "" && body != c.body) {
 			t.Errorf("%s: %d %q; want %d %q", c.name, status, body, c.status, c.body)
+		}
+	}
+}
+
+// TestEachByteOfALink: a link is for one archive and one time, and says so in
+// what was signed.
+func TestEachByteOfALink(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	digest := lamina.Digest{1, 2, 3, 0xab}
+	links := &Links{Key: []byte("secret"), Life: 10 * time.Minute, Now: func() time.Time { return now }}
+	link := links.Location(t.Context(), digest)
+	opens := func(l *Links, link string) bool {
+		u, err := url.ParseRequestURI(link)
+		if err != nil || !isArchivePath(u.Path) {
+			return false
+		}
+		got, ok := l.check(u)
+		if ok && got != digest {
+			t.Errorf("%s opens %s; want %s", link, got, digest)
+		}
+		return ok
+	}
+	if !opens(links, link) {
+		t.Fatalf("%s does not open", link)
+	}
+	for i := range link {
+		for _, b := range []byte{link[i] ^ 1, link[i] ^ 0x20, '0', 'x'} {
+			if changed := link[:i] + string(b) + link[i+1:]; changed != link && opens(links, changed) {
+				t.Errorf("byte %d changed to %q still opens: %s", i, b, changed)
+			}
+		}
+		if opens(links, link[:i]) {
+			t.Errorf("%s still opens", link[:i])
+		}
+	}
+	other := *links
+	other.Key = []byte("another secret")
+	if opens(&other, link) {
+		t.Error("a link opens at another installation")
+	}
+	for _, life := range []string{"-600", "600.5", "", "99999999999999999999"} {
+		forged := archivePath + digest.String() + "?X-Amz-Date=20260102T030405Z&X-Amz-Expires=" + life + "&X-Amz-Signature=" + links.signature(digest.String(), "20260102T030405Z", life)
+		if opens(links, forged) {
+			t.Errorf("a link with a life of %q opens", life)
 		}
 	}
 }

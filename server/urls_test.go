@@ -484,8 +484,13 @@ func TestURLPermissions(t *testing.T) {
 // sign signs as SDKs do for function URLs.
 func sign(t *testing.T, req *http.Request, key, service, region, body string) {
 	t.Helper()
+	signAt(t, req, key, "secret", service, region, body, time.Now())
+}
+
+func signAt(t *testing.T, req *http.Request, key, secret, service, region, body string, now time.Time) {
+	t.Helper()
 	sum := sha256.Sum256([]byte(body))
-	err := v4.NewSigner().SignHTTP(t.Context(), aws.Credentials{AccessKeyID: key, SecretAccessKey: "secret"}, req, hex.EncodeToString(sum[:]), service, region, time.Now())
+	err := v4.NewSigner().SignHTTP(t.Context(), aws.Credentials{AccessKeyID: key, SecretAccessKey: secret}, req, hex.EncodeToString(sum[:]), service, region, now)
 	if err != nil {
 		t.Fatal(err)
 	}

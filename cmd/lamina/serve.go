@@ -215,6 +215,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 	answering := make(chan struct{})
 	front := server.New(server.Options{
 		Log: log, Verifier: verifier, Links: links, Archives: archives{blobs}, Ready: answering, Plane: plane, Audit: audited,
+		Requests: server.NewRequests(limits.APIRequests, limits.GetFunctionRequests, time.Now),
 		Services: map[string]http.Handler{
 			"lambda": router, "sts": identity.NewSTS(who), "iam": identity.NewIAM(who),
 			identity.OrganizationsService: identity.NewOrganizations(who),

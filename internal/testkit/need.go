@@ -55,6 +55,16 @@ var (
 	Ruby = Probe{"ruby", missingTool("ruby")}
 	// Java needs a JDK.
 	Java = Probe{"java", missingTool("javac")}
+	// JavaScript needs Node.js and the AWS SDKs that .ci/setup puts into its cache.
+	JavaScript = Probe{"sdkjs", func() string {
+		if missing := missingTool("node")(); missing != "" {
+			return missing
+		}
+		if !isFile(filepath.Join(JavaScriptSDKs(), "node_modules", "@aws-sdk", "client-lambda", "package.json")) {
+			return "no AWS SDK for JavaScript; run .ci/setup"
+		}
+		return ""
+	}}
 	// Terraform needs the command and a mirror of the AWS provider.
 	Terraform = Probe{"terraform", func() string {
 		if missing := missingTool("terraform")(); missing != "" {
@@ -126,6 +136,20 @@ func TerraformMirror() string {
 		}
 	}
 	return ""
+}
+
+// JavaScriptSDKs returns the folder whose node_modules has the AWS SDKs for
+// JavaScript, there or not.
+func JavaScriptSDKs() string {
+	dir := os.Getenv("LAMINA_TEST_CACHE")
+	if dir == "" {
+		home, err := os.UserCacheDir()
+		if err != nil {
+			return ""
+		}
+		dir = filepath.Join(home, "lamina-test")
+	}
+	return filepath.Join(dir, "sdk-js")
 }
 
 // Repository returns the root of the source tree.
