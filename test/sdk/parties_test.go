@@ -61,7 +61,6 @@ type request struct {
 	method, path string // with the query, escaped
 	body         string
 	headers      map[string]string
-	unsigned     []string // headers that are not signed
 }
 
 // send signs and sends a request.
