@@ -23,10 +23,9 @@ type estate struct {
 	scope           string // arn:aws:lambda:REGION:ACCOUNT:
 }
 
-func (e estate) version() string       { return e.layer + ":1" }
-func (e estate) mappingARN() string    { return e.scope + "event-source-mapping:" + e.mapping }
-func (e estate) another() string       { return e.function + "-another" }
-func (e estate) named(v string) string { return v[strings.LastIndexByte(v, ':')+1:] }
+func (e estate) version() string    { return e.layer + ":1" }
+func (e estate) mappingARN() string { return e.scope + "event-source-mapping:" + e.mapping }
+func (e estate) another() string    { return e.function + "-another" }
 
 // permission is an action on a resource.
 type permission struct{ action, resource string }
