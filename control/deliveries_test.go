@@ -286,6 +286,34 @@ func TestDeadLetters(t *testing.T) {
 	})
 }
 
+// TestQueueOfAnotherAccount: what is sent with the operator's key does not reach
+// the queue of another account that is here. Accounts elsewhere are as ever.
+func TestQueueOfAnotherAccount(t *testing.T) {
+	t.Parallel()
+	q, log := &fakeQueues{}, &safeBuffer{}
+	s := startEvents(t, eventOptions{queues: q, log: log})
+	err := s.db.Update(s.ctx, func(tx *store.Tx) error {
+		return tx.InsertAccount(s.ctx, store.Account{ID: "111111111111", Name: "another", Created: time.Now()})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.function("fn")
+	s.function("other")
+	s.destinations("fn", strings.Replace(queueARN("theirs"), "000000000000", "111111111111", 1), "", 0)
+	s.destinations("other", strings.Replace(queueARN("elsewhere"), "000000000000", "222222222222", 1), "", 0)
+	s.send("a", "fn")
+	s.ended("a")
+	s.noDeliveries()
+	s.send("b", "other")
+	if got := told(q.wait(t, 1)[0]); !strings.HasPrefix(got, "elsewhere ") {
+		t.Errorf("message = %s; want one for the queue elsewhere", got)
+	}
+	if want := `reason="the queue is another account's"`; !strings.Contains(log.String(), want) {
+		t.Errorf("log = %s; want %s", log, want)
+	}
+}
+
 // TestFunctionDestination: the target is invoked once with the record, under a
 // request ID of its own, and its lineage goes on.
 func TestFunctionDestination(t *testing.T) {

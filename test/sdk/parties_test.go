@@ -43,7 +43,7 @@ func (s *inProcess) newAccount(t *testing.T, name string) *party {
 	return &party{s: s, t: t, account: made.AccountID, arn: "arn:aws:iam::" + made.AccountID + ":root", keyID: made.AccessKeyID, secret: made.SecretAccessKey}
 }
 
-// for returns the same party in another test.
+// in returns the same party in another test.
 func (p party) in(t *testing.T) *party {
 	p.t = t
 	return &p
@@ -80,8 +80,8 @@ func (p *party) send(service string, r request) answer {
 		return a
 	}
 	var x struct {
-		Type              string `json:"__type"`
-		Message, Message2 string
+		Type    string `json:"__type"`
+		Message string
 	}
 	if resp.Header.Get("Content-Type") == "text/xml" {
 		var e struct {
