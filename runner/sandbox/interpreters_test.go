@@ -83,12 +83,16 @@ func TestInterpretersRun(t *testing.T) {
 	t.Parallel()
 	p := newPool(t, Options{})
 	dir := write(t, t.TempDir(), map[string]string{"work.py": pythonWork, "work.js": nodeWork, "Work.java": javaWork})
+	home, err := os.UserHomeDir()
+	if err != nil {
+		t.Fatal(err)
+	}
 	count := 0
 	for _, c := range []struct {
 		glob, prefix string // of the program, and what it needs beside itself, relative to it
 		args         []string
 	}{
-		{"/root/.pyenv/versions/3*/bin/python3", "../..", []string{"/var/task/work.py"}},
+		{filepath.Join(home, ".pyenv/versions/3*/bin/python3"), "../..", []string{"/var/task/work.py"}},
 		{"/opt/python*/bin/python3", "../..", []string{"/var/task/work.py"}},
 		{"/usr/bin/python3", "", []string{"/var/task/work.py"}},
 		{"/usr/bin/node", "", []string{"/var/task/work.js"}},
