@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/lamina-run/lamina/internal/fsx"
 	"modernc.org/sqlite"
@@ -33,6 +34,9 @@ type sqliteDB struct {
 	closed chan struct{} // closed by close, to wake those who wait
 	once   sync.Once
 }
+
+// openPatience is how long a file that others open or close is waited for.
+const openPatience = 5 * time.Second
 
 func openSQLite(ctx context.Context, path string) (database, error) {
 	path, err := filepath.Abs(path)
@@ -59,6 +63,15 @@ func openSQLite(ctx context.Context, path string) (database, error) {
 		d.readers <- &session{}
 	}
 	s, err := d.acquire(ctx, write) // so that Open reports a file that is no database
+	for began := time.Now(); err != nil && d.retriable(err) && time.Since(began) < openPatience; {
+		// Who switches to WAL while another does, or closes the file as the last one,
+		// does not wait as busy_timeout says.
+		if e := pause(ctx, 10*time.Millisecond); e != nil {
+			err = e
+			break
+		}
+		s, err = d.acquire(ctx, write)
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}

@@ -223,6 +223,8 @@ trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal":
 role = iam.create_role(RoleName="app", AssumeRolePolicyDocument=json.dumps(trust))["Role"]
 assert iam.get_role(RoleName="app")["Role"]["AssumeRolePolicyDocument"] == trust, "the trust policy comes back parsed"
 iam.get_waiter("role_exists").wait(RoleName="app")
+iam.put_role_policy(RoleName="app", PolicyName="reads", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [
+    {"Effect": "Allow", "Action": ["lambda:List*", "logs:Describe*"], "Resource": "*"}]}))
 
 got = sts.assume_role(RoleArn=role["Arn"], RoleSessionName="by-hand", DurationSeconds=900)
 assert got["AssumedRoleUser"]["AssumedRoleId"] == role["RoleId"] + ":by-hand"
