@@ -151,6 +151,10 @@ func TestSessionsSurviveARestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	lists := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"lambda:ListFunctions","Resource":"*"}]}`
+	if _, err := client.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: aws.String("app"), PolicyName: aws.String("lists"), PolicyDocument: &lists}); err != nil {
+		t.Fatal(err)
+	}
 	got, err := sts.NewFromConfig(b.Config()).AssumeRole(ctx, &sts.AssumeRoleInput{RoleArn: r.Role.Arn, RoleSessionName: aws.String("sess")})
 	if err != nil {
 		t.Fatal(err)

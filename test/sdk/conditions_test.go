@@ -211,6 +211,10 @@ func TestConditionKeys(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := root.in(t)
+			if strings.HasPrefix(name, "aws:ResourceTag") { // others tag it
+				untag := call("UntagResource", map[string]string{"Resource": g.function}, "tagKeys=team&tagKeys=x&tagKeys=y", nil)
+				root.wants("tags as they were", untag(root), "", "")
+			}
 			user := root.newUser("u-"+fmt.Sprint(names.Add(1)), "Tags.member.1.Key", "team", "Tags.member.1.Value", "a")
 			if c.effect == "" {
 				c.effect = "Allow"
