@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -330,12 +331,27 @@ func (p *initProcess) exec(proc *Process, output int) error {
 		return p.answerLocked(nil)
 	}
 	// A program that is executable but not readable has a closed /proc entry.
-	status, err := unix.Open(p.root.path("/proc/"+strconv.Itoa(pid)+"/status"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	status, err := p.status(pid)
 	if err != nil {
 		return p.answerLocked(nil)
 	}
 	defer unix.Close(status)
 	return p.answerLocked(nil, status)
+}
+
+// status opens what the kernel tells of a process. In a user namespace its entry is
+// hidden for as long as execve(2) has closed descriptors, which is what launch
+// waits for, and not yet made the new program dumpable.
+func (p *initProcess) status(pid int) (fd int, err error) {
+	path := p.root.path("/proc/" + strconv.Itoa(pid) + "/status")
+	for range 20 {
+		fd, err = unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != unix.ENOENT && err != unix.EACCES || !p.root.rootless {
+			break
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+	return fd, err
 }
 
 // reap waits for every process that ends inside, as PID 1 must.
