@@ -423,8 +423,8 @@ func TestEventServersAtOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lamina.db")
 	const events = 30
 	a := startEvents(t, eventOptions{path: path})
+	a.function("fn") // before there are two: it waits for its preparation only so long
 	b := startEvents(t, eventOptions{path: path})
-	a.function("fn")
 	for i := range events {
 		[]*eventServer{a, b}[i%2].send(fmt.Sprint(i), "fn")
 	}
