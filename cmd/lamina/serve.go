@@ -267,15 +267,21 @@ func openImages() (*sandbox.Images, layer.Images, error) {
 	return images, images, nil
 }
 
+// keyOr is the access key for another service: the one given, else the root's.
+func keyOr(root identity.Credentials, id, secret string) (string, string) {
+	if id == "" {
+		return root.AccessKeyID, root.SecretAccessKey
+	}
+	return id, secret
+}
+
 // openObjects returns the S3 that archives are read from, nil when there is none.
 func openObjects(c *settings, root identity.Credentials) (control.Objects, error) {
 	if c.S3Endpoint == "" {
 		return nil, nil
 	}
-	o := objects.Options{Endpoint: c.S3Endpoint, AccessKeyID: c.S3AccessKeyID, SecretAccessKey: c.S3SecretAccessKey, Now: time.Now, Proxy: http.ProxyFromEnvironment}
-	if o.AccessKeyID == "" {
-		o.AccessKeyID, o.SecretAccessKey = root.AccessKeyID, root.SecretAccessKey
-	}
+	o := objects.Options{Endpoint: c.S3Endpoint, Now: time.Now, Proxy: http.ProxyFromEnvironment}
+	o.AccessKeyID, o.SecretAccessKey = keyOr(root, c.S3AccessKeyID, c.S3SecretAccessKey)
 	s3, err := objects.New(o)
 	if err != nil {
 		return nil, hint(fmt.Errorf("open S3: %w", err), "check --s3-endpoint")
@@ -289,10 +295,8 @@ func openQueues(c *settings, root identity.Credentials) (control.Queues, error) 
 	if c.SQSEndpoint == "" {
 		return nil, nil
 	}
-	o := queues.Options{Endpoint: c.SQSEndpoint, AccessKeyID: c.SQSAccessKeyID, SecretAccessKey: c.SQSSecretAccessKey, Now: time.Now, Proxy: http.ProxyFromEnvironment}
-	if o.AccessKeyID == "" {
-		o.AccessKeyID, o.SecretAccessKey = root.AccessKeyID, root.SecretAccessKey
-	}
+	o := queues.Options{Endpoint: c.SQSEndpoint, Now: time.Now, Proxy: http.ProxyFromEnvironment}
+	o.AccessKeyID, o.SecretAccessKey = keyOr(root, c.SQSAccessKeyID, c.SQSSecretAccessKey)
 	sqs, err := queues.New(o)
 	if err != nil {
 		return nil, hint(fmt.Errorf("open SQS: %w", err), "check --sqs-endpoint")
@@ -306,10 +310,8 @@ func openNetworks(c *settings, root identity.Credentials) (control.Networks, err
 	if c.EC2Endpoint == "" {
 		return nil, nil
 	}
-	o := networks.Options{Endpoint: c.EC2Endpoint, AccessKeyID: c.EC2AccessKeyID, SecretAccessKey: c.EC2SecretAccessKey, Now: time.Now, Proxy: http.ProxyFromEnvironment}
-	if o.AccessKeyID == "" {
-		o.AccessKeyID, o.SecretAccessKey = root.AccessKeyID, root.SecretAccessKey
-	}
+	o := networks.Options{Endpoint: c.EC2Endpoint, Now: time.Now, Proxy: http.ProxyFromEnvironment}
+	o.AccessKeyID, o.SecretAccessKey = keyOr(root, c.EC2AccessKeyID, c.EC2SecretAccessKey)
 	ec2, err := networks.New(o)
 	if err != nil {
 		return nil, hint(fmt.Errorf("open EC2: %w", err), "check --ec2-endpoint")
