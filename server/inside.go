@@ -1,0 +1,73 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/lamina-run/lamina/identity"
+	"github.com/lamina-run/lamina/wire"
+)
+
+// insideBytes bounds an answer to a request from inside.
+const insideBytes = 64 << 20
+
+// Do serves a request that a part of Lamina sends in the name of the caller in
+// its context: without a signature, with the same permissions asked for and the
+// same audit. The request counts against no limit of requests.
+func (s *Server) Do(service string, req *http.Request) (*http.Response, error) {
+	caller, ok := identity.CallerOf(req.Context())
+	if !ok {
+		return nil, fmt.Errorf("request to %s: nobody sends it", service)
+	}
+	h, ok := s.o.Services[service]
+	if !ok {
+		return nil, fmt.Errorf("request to %s: there is no such service", service)
+	}
+	caller.Service = service
+	if req.Body == nil {
+		req.Body = http.NoBody
+	}
+	id := newRequestID()
+	record := &wire.Record{}
+	ctx := wire.WithRecord(identity.WithCaller(wire.WithRequestID(req.Context(), id), caller), record)
+	answer := &insideAnswer{header: http.Header{"X-Amzn-Requestid": {id}}}
+	told := &statusWriter{ResponseWriter: answer, status: http.StatusOK}
+	func() {
+		defer s.audit(caller, record, told, id)
+		h.ServeHTTP(told, req.WithContext(ctx))
+	}()
+	if answer.full {
+		return nil, fmt.Errorf("request to %s: the answer has more than %d bytes", service, insideBytes)
+	}
+	if err := context.Cause(ctx); err != nil {
+		return nil, err // the answer may be cut short
+	}
+	return &http.Response{
+		Status:     strconv.Itoa(told.status) + " " + http.StatusText(told.status),
+		StatusCode: told.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: answer.header,
+		Body: io.NopCloser(&answer.body), ContentLength: int64(answer.body.Len()), Request: req,
+	}, nil
+}
+
+// insideAnswer keeps an answer in memory.
+type insideAnswer struct {
+	header http.Header
+	body   bytes.Buffer
+	full   bool
+}
+
+func (a *insideAnswer) Header() http.Header { return a.header }
+
+func (*insideAnswer) WriteHeader(int) {} // statusWriter remembers it
+
+func (a *insideAnswer) Write(p []byte) (int, error) {
+	if a.body.Len()+len(p) > insideBytes {
+		a.full = true
+		return 0, io.ErrShortWrite
+	}
+	return a.body.Write(p)
+}
