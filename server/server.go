@@ -20,6 +20,7 @@ import (
 	"github.com/lamina-run/lamina/control"
 	"github.com/lamina-run/lamina/identity"
 	"github.com/lamina-run/lamina/wire"
+	"github.com/lamina-run/lamina/wire/jsontarget"
 )
 
 // Options are the parts that New assembles.
@@ -206,8 +207,8 @@ func (s *Server) refuse(w http.ResponseWriter, req *http.Request, err error) {
 		identity.WriteQueryError(w, service, wire.RequestID(req.Context()), ex)
 		return
 	}
-	if speaksTarget(req) {
-		writeTargetError(w, targetStatus(ex), ex.Code(), ex.Message())
+	if jsontarget.Speaks(req) {
+		jsontarget.WriteException(w, ex)
 		return
 	}
 	wire.WriteException(w, ex)
