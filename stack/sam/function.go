@@ -238,7 +238,7 @@ func (t *transform) lambda(f *function) (*resource, error) {
 		return nil, err
 	}
 	r.properties["Code"] = f.code
-	if f.tags, f.own, err = t.tags(f.source, "Function"); err != nil {
+	if f.tags, f.own, err = t.tags(f.source); err != nil {
 		return nil, err
 	}
 	r.properties["Tags"] = f.tags
@@ -281,21 +281,14 @@ func capacityProvider(id string, given map[string]any) (map[string]any, error) {
 
 // tags lists the tags of a resource in the order of the template, with that of
 // SAM before them.
-func (t *transform) tags(s *source, section string, more ...any) (all, own []any, err error) {
+func (t *transform) tags(s *source) (all, own []any, err error) {
 	given, _ := s.get("Tags").(map[string]any)
 	for _, name := range reservedTags {
 		if _, ok := given[name]; ok {
 			return nil, nil, resourcef(s.id, "%s is a reserved Tag key name and cannot be set on your resource. Please change the tag key in the input.", name)
 		}
 	}
-	var order []string
-	if t.options.Order != nil {
-		if section != "" {
-			order = t.options.Order("Globals", section, "Tags")
-		}
-		order = slices.Concat(order, t.options.Order("Resources", s.id, "Properties", "Tags"))
-	}
-	for _, name := range ordered(given, order) {
+	for _, name := range ordered(given, t.tagOrder[s.id]) {
 		value := given[name]
 		if value == nil {
 			value = ""
@@ -303,7 +296,7 @@ func (t *transform) tags(s *source, section string, more ...any) (all, own []any
 		own = append(own, map[string]any{"Key": name, "Value": value})
 	}
 	all = append(all, map[string]any{"Key": "lambda:createdBy", "Value": "SAM"})
-	return slices.Concat(all, more, own), own, nil
+	return slices.Concat(all, own), own, nil
 }
 
 // codeOf says where the code is.

@@ -47,6 +47,8 @@ func (t *transform) merge(resources map[string]any) error {
 			local = map[string]any{}
 		}
 		r["Properties"] = local
+		own, _ := local["Tags"].(map[string]any)
+		t.tagOrder[id] = t.keys(own, "Resources", id, "Properties", "Tags")
 		global, ok := t.globals[typ]
 		if !ok {
 			continue
@@ -57,6 +59,8 @@ func (t *transform) merge(resources map[string]any) error {
 				return err
 			}
 		}
+		shared, _ := global["Tags"].(map[string]any)
+		t.tagOrder[id] = slices.Concat(t.keys(shared, "Globals", "Function", "Tags"), t.tagOrder[id])
 		r["Properties"] = mergeMaps(global, local, typ == functionType)
 	}
 	return nil

@@ -106,7 +106,7 @@ func (t *transform) application(id string, body map[string]any) ([]*resource, er
 	if err != nil {
 		return nil, err
 	}
-	tags, _, err := t.tags(s, "")
+	tags, _, err := t.tags(s)
 	if err != nil {
 		return nil, err
 	}

@@ -50,6 +50,7 @@ func Transform(body map[string]any, o Options) (map[string]any, error) {
 		ids:      map[string]string{},
 		managed:  o.ManagedPolicies,
 		deployed: map[string]*deployment{},
+		tagOrder: map[string][]string{},
 	}
 	t.options.Region = cmp.Or(o.Region, "us-east-1")
 	t.options.Partition = cmp.Or(o.Partition, "aws")
@@ -74,6 +75,7 @@ type transform struct {
 	globals    map[string]map[string]any
 	ids        map[string]string    // logical IDs that changed
 	made       map[[2]string]string // what Function.Alias and its like mean
+	tagOrder   map[string][]string  // keys of the tags of a resource
 	deployed   map[string]*deployment
 	deployOf   []string // keys of deployed, in order
 	errs       []error
