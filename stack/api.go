@@ -170,7 +170,7 @@ func (in request) scope() lamina.Scope {
 
 var (
 	newStackName  = regexp.MustCompile(`^[a-zA-Z][-a-zA-Z0-9]*$`)
-	stackName     = regexp.MustCompile(`^(?:[a-zA-Z][-a-zA-Z0-9]*|arn:[-a-zA-Z0-9:/._+]*)$`)
+	nameOrARN     = regexp.MustCompile(`^(?:[a-zA-Z][-a-zA-Z0-9]*|arn:[-a-zA-Z0-9:/._+]*)$`)
 	changeSetName = regexp.MustCompile(`^(?:[a-zA-Z][-a-zA-Z0-9]*|arn:[-a-zA-Z0-9:/]*)$`)
 	tokenText     = regexp.MustCompile(`^[a-zA-Z0-9][-a-zA-Z0-9]*$`)
 	roleARN       = regexp.MustCompile(`^arn:[-a-z]+:iam::([0-9]{12}):role/[\x21-\x7e]+$`)
@@ -199,7 +199,7 @@ func (in request) sized(name string, required bool, most int, of *regexp.Regexp)
 // longest is the longest ARN that names anything here.
 const longest = 1600
 
-func (in request) stack() (string, error) { return in.sized("StackName", true, longest, stackName) }
+func (in request) stack() (string, error) { return in.sized("StackName", true, longest, nameOrARN) }
 
 func (in request) token() (string, error) {
 	return in.sized("ClientRequestToken", false, 128, tokenText)
@@ -265,19 +265,19 @@ func some[T any](all []T) *members[T] {
 	return &members[T]{all}
 }
 
-// stamp is a time to the millisecond, by which clients order events.
-type stamp time.Time
+// moment is a time to the millisecond, by which clients order events.
+type moment time.Time
 
 // MarshalText implements encoding.TextMarshaler.
-func (t stamp) MarshalText() ([]byte, error) {
+func (t moment) MarshalText() ([]byte, error) {
 	return []byte(time.Time(t).UTC().Format("2006-01-02T15:04:05.000Z")), nil
 }
 
-func stampOf(t time.Time) *stamp {
+func momentOf(t time.Time) *moment {
 	if t.IsZero() {
 		return nil
 	}
-	s := stamp(t)
+	s := moment(t)
 	return &s
 }
 

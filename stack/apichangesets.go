@@ -52,7 +52,7 @@ func (a *api) CreateChangeSet(ctx context.Context, in request) (any, error) {
 			return nil, err
 		}
 	}
-	if set.Wanted, err = a.wanted(ctx, in); err != nil {
+	if set.Wanted, err = in.wanted(); err != nil {
 		return nil, err
 	}
 	if set.Token, err = in.sized("ClientToken", false, 128, nil); err != nil {
@@ -80,7 +80,7 @@ func (a *api) changeSet(ctx context.Context, in request) (c store.StackChangeSet
 	if err != nil {
 		return c, s, err
 	}
-	name, err := in.sized("StackName", false, longest, stackName)
+	name, err := in.sized("StackName", false, longest, nameOrARN)
 	if err != nil {
 		return c, s, err
 	}
@@ -175,7 +175,7 @@ func (a *api) DescribeChangeSet(ctx context.Context, in request) (any, error) {
 		StackName             string
 		Description           string                 `xml:",omitempty"`
 		Parameters            *members[parameterXML] `xml:",omitempty"`
-		CreationTime          *stamp
+		CreationTime          *moment
 		ExecutionStatus       string
 		Status                string
 		StatusReason          string `xml:",omitempty"`
@@ -191,7 +191,7 @@ func (a *api) DescribeChangeSet(ctx context.Context, in request) (any, error) {
 		OnStackFailure        string `xml:",omitempty"`
 	}{
 		ChangeSetName: c.Name, ChangeSetID: c.ID, StackID: s.ID, StackName: s.Name, Description: c.Comment, Parameters: some(parametersXML(c.Parameters)),
-		CreationTime: stampOf(c.Created), ExecutionStatus: c.Execution, Status: c.Status, StatusReason: c.Reason, NotificationARNs: list(c.NotificationARNs),
+		CreationTime: momentOf(c.Created), ExecutionStatus: c.Execution, Status: c.Status, StatusReason: c.Reason, NotificationARNs: list(c.NotificationARNs),
 		Capabilities: list(c.Capabilities), Tags: some(tagsXML(c.Tags)), IncludeNestedStacks: c.Nested, ParentChangeSetID: c.Parent,
 		RootChangeSetID: c.Root, OnStackFailure: c.OnFailure,
 	}
@@ -239,7 +239,7 @@ func (a *api) DeleteChangeSet(ctx context.Context, in request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	name, err := in.sized("StackName", false, longest, stackName)
+	name, err := in.sized("StackName", false, longest, nameOrARN)
 	if err != nil {
 		return nil, err
 	}
@@ -278,7 +278,7 @@ func (a *api) ListChangeSets(ctx context.Context, in request) (any, error) {
 		ExecutionStatus     string
 		Status              string
 		StatusReason        string `xml:",omitempty"`
-		CreationTime        *stamp
+		CreationTime        *moment
 		Description         string `xml:",omitempty"`
 		IncludeNestedStacks bool
 		ParentChangeSetID   string `xml:"ParentChangeSetId,omitempty"`
@@ -294,7 +294,7 @@ func (a *api) ListChangeSets(ctx context.Context, in request) (any, error) {
 	}
 	for _, c := range all {
 		result.Summaries.All = append(result.Summaries.All, summaryXML{
-			s.ID, s.Name, c.ID, c.Name, c.Execution, c.Status, c.Reason, stampOf(c.Created), c.Comment, c.Nested, c.Parent, c.Root,
+			s.ID, s.Name, c.ID, c.Name, c.Execution, c.Status, c.Reason, momentOf(c.Created), c.Comment, c.Nested, c.Parent, c.Root,
 		})
 	}
 	return result, nil

@@ -14,8 +14,8 @@ import (
 	"github.com/lamina-run/lamina/wire/query"
 )
 
-// stackARN begins the ARNs of stacks of an account and region.
-func stackARN(in lamina.Scope) string {
+// stacksARN begins the ARNs of stacks of an account and region.
+func stacksARN(in lamina.Scope) string {
 	return "arn:" + lamina.Partition + ":cloudformation:" + in.Region + ":" + in.Account + ":stack/"
 }
 
@@ -64,10 +64,10 @@ func (a *api) permit(ctx context.Context, action string, form query.Form) error 
 	case strings.HasPrefix(reference, "arn:"):
 		n.Resource, named.Resource = reference, reference
 	case reference == "":
-		n.Resource = stackARN(in.scope()) + "*/*"
+		n.Resource = stacksARN(in.scope()) + "*/*"
 		named.Resource = n.Resource
 	default:
-		n.Resource = stackARN(in.scope()) + reference + "/*"
+		n.Resource = stacksARN(in.scope()) + reference + "/*"
 		named.Resource = n.Resource
 		if found.ID != "" {
 			n.Resource = found.ID

@@ -40,7 +40,7 @@ func (a *api) DescribeStackEvents(ctx context.Context, in request) (any, error) 
 		LogicalResourceID    string `xml:"LogicalResourceId"`
 		PhysicalResourceID   string `xml:"PhysicalResourceId"`
 		ResourceType         string
-		Timestamp            *stamp
+		Timestamp            *moment
 		ResourceStatus       string
 		ResourceStatusReason string `xml:",omitempty"`
 		ResourceProperties   string `xml:",omitempty"`
@@ -56,7 +56,7 @@ func (a *api) DescribeStackEvents(ctx context.Context, in request) (any, error) 
 	}
 	for _, e := range all {
 		result.StackEvents.All = append(result.StackEvents.All, eventXML{
-			s.ID, e.ID, s.Name, e.LogicalID, e.PhysicalID, e.Type, stampOf(e.Time), e.Status, e.Reason, e.Properties, e.Token,
+			s.ID, e.ID, s.Name, e.LogicalID, e.PhysicalID, e.Type, momentOf(e.Time), e.Status, e.Reason, e.Properties, e.Token,
 		})
 	}
 	return result, nil
@@ -102,7 +102,7 @@ func (a *api) DescribeStackResource(ctx context.Context, in request) (any, error
 		LogicalResourceID    string `xml:"LogicalResourceId"`
 		PhysicalResourceID   string `xml:"PhysicalResourceId,omitempty"`
 		ResourceType         string
-		LastUpdatedTimestamp *stamp
+		LastUpdatedTimestamp *moment
 		ResourceStatus       string
 		ResourceStatusReason string `xml:",omitempty"`
 		Metadata             string
@@ -121,7 +121,7 @@ func (a *api) DescribeStackResource(ctx context.Context, in request) (any, error
 			metadata = string(text)
 		}
 		return struct{ StackResourceDetail detailXML }{detailXML{
-			s.Name, s.ID, r.LogicalID, r.PhysicalID, r.Type, stampOf(r.Updated), r.Status, r.Reason, metadata, notChecked,
+			s.Name, s.ID, r.LogicalID, r.PhysicalID, r.Type, momentOf(r.Updated), r.Status, r.Reason, metadata, notChecked,
 		}}, nil
 	}
 	return nil, Validation.Errorf("Resource %s does not exist for stack %s", query.Printable(id), s.Name)
@@ -172,7 +172,7 @@ func (a *api) DescribeStackResources(ctx context.Context, in request) (any, erro
 		LogicalResourceID    string `xml:"LogicalResourceId"`
 		PhysicalResourceID   string `xml:"PhysicalResourceId,omitempty"`
 		ResourceType         string
-		Timestamp            *stamp
+		Timestamp            *moment
 		ResourceStatus       string
 		ResourceStatusReason string `xml:",omitempty"`
 		DriftInformation     resourceDriftXML
@@ -186,7 +186,7 @@ func (a *api) DescribeStackResources(ctx context.Context, in request) (any, erro
 			break // AWS tells of no more, and has no second page
 		}
 		result.StackResources.All = append(result.StackResources.All, resourceXML{
-			s.Name, s.ID, r.LogicalID, r.PhysicalID, r.Type, stampOf(r.Updated), r.Status, r.Reason, notChecked,
+			s.Name, s.ID, r.LogicalID, r.PhysicalID, r.Type, momentOf(r.Updated), r.Status, r.Reason, notChecked,
 		})
 	}
 	if logical != "" && len(result.StackResources.All) == 0 {
@@ -209,7 +209,7 @@ func (a *api) ListStackResources(ctx context.Context, in request) (any, error) {
 		LogicalResourceID    string `xml:"LogicalResourceId"`
 		PhysicalResourceID   string `xml:"PhysicalResourceId,omitempty"`
 		ResourceType         string
-		LastUpdatedTimestamp *stamp
+		LastUpdatedTimestamp *moment
 		ResourceStatus       string
 		ResourceStatusReason string `xml:",omitempty"`
 		DriftInformation     resourceDriftXML
@@ -227,7 +227,7 @@ func (a *api) ListStackResources(ctx context.Context, in request) (any, error) {
 			break
 		}
 		result.StackResourceSummaries.All = append(result.StackResourceSummaries.All, summaryXML{
-			r.LogicalID, r.PhysicalID, r.Type, stampOf(r.Updated), r.Status, r.Reason, notChecked,
+			r.LogicalID, r.PhysicalID, r.Type, momentOf(r.Updated), r.Status, r.Reason, notChecked,
 		})
 	}
 	return result, nil

@@ -2,22 +2,19 @@ package stack
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/lamina-run/lamina"
 	"github.com/lamina-run/lamina/stack/template"
 	"github.com/lamina-run/lamina/store"
 	"github.com/lamina-run/lamina/wire/query"
 )
 
 const (
-	maxTags   = 50
-	maxStacks = 2000
-	maxSkips  = 500
-	pageSize  = 100
+	maxTags  = 50
+	maxSkips = 500
+	pageSize = 100
 )
 
 // tags are the tags of a request, nil when it says nothing of them.
@@ -86,7 +83,7 @@ func (in request) listed(name string) []string {
 }
 
 // wanted reads what a request wants a stack to be, all but its template.
-func (a *api) wanted(ctx context.Context, in request) (w Wanted, err error) {
+func (in request) wanted() (w Wanted, err error) {
 	for _, step := range []func() error{
 		func() (err error) { w.Tags, err = in.tags(); return err },
 		func() (err error) { w.Parameters, err = in.parameters(); return err },
@@ -95,7 +92,7 @@ func (a *api) wanted(ctx context.Context, in request) (w Wanted, err error) {
 		func() (err error) { w.RetainOnCreate, err = in.is("RetainExceptOnCreate"); return err },
 		func() (err error) { w.TimeoutMinutes, err = in.number("TimeoutInMinutes", 1, 60*24*366); return err },
 		func() (err error) { w.Protected, err = in.is("EnableTerminationProtection"); return err },
-		func() (err error) { w.RoleARN, err = a.role(ctx, in); return err },
+		func() (err error) { w.RoleARN, err = in.role(); return err },
 	} {
 		if err := step(); err != nil {
 			return w, err
@@ -124,19 +121,8 @@ func (a *api) wanted(ctx context.Context, in request) (w Wanted, err error) {
 	return w, nil
 }
 
-// role is the role that a stack's resources are made with. It has to exist, and to
-// trust CloudFormation.
-func (a *api) role(ctx context.Context, in request) (string, error) {
-	role, err := in.sized("RoleARN", false, 2048, roleARN)
-	if err != nil || role == "" {
-		return "", err
-	}
-	_, err = a.Engine.o.Roles.AssumedBy(ctx, principal, role, "AWSCloudFormation")
-	if errors.Is(err, lamina.ErrNotFound) {
-		return "", Validation.Errorf("Role %s is invalid or cannot be assumed", role)
-	}
-	return role, err
-}
+// role is the role that a stack's resources are made with; the engine assumes it.
+func (in request) role() (string, error) { return in.sized("RoleARN", false, 2048, roleARN) }
 
 // deploys reads the template of a request, held to what the request acknowledges,
 // as what the engine makes of it. Previous is the stack that there is, which is
@@ -257,7 +243,7 @@ func (a *api) CreateStack(ctx context.Context, in request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, err := a.wanted(ctx, in)
+	w, err := in.wanted()
 	if err != nil {
 		return nil, err
 	}
@@ -299,7 +285,7 @@ func (a *api) UpdateStack(ctx context.Context, in request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, err := a.wanted(ctx, in)
+	w, err := in.wanted()
 	if err != nil {
 		return nil, err
 	}
@@ -323,7 +309,7 @@ func (a *api) DeleteStack(ctx context.Context, in request) (any, error) {
 	if d.Token, err = in.token(); err != nil {
 		return nil, err
 	}
-	if d.RoleARN, err = a.role(ctx, in); err != nil {
+	if d.RoleARN, err = in.role(); err != nil {
 		return nil, err
 	}
 	mode, err := in.one("DeletionMode", "STANDARD", "FORCE_DELETE_STACK")
@@ -357,7 +343,7 @@ func (a *api) ContinueUpdateRollback(ctx context.Context, in request) (any, erro
 	if err != nil {
 		return nil, err
 	}
-	role, err := a.role(ctx, in)
+	role, err := in.role()
 	if err != nil {
 		return nil, err
 	}
@@ -381,7 +367,7 @@ func (a *api) RollbackStack(ctx context.Context, in request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	role, err := a.role(ctx, in)
+	role, err := in.role()
 	if err != nil {
 		return nil, err
 	}
@@ -439,20 +425,15 @@ type outputXML struct {
 	ExportName  string `xml:",omitempty"`
 }
 
-type operationXML struct {
-	OperationType string
-	OperationID   string `xml:"OperationId"`
-}
-
 type stackXML struct {
 	StackID                     string `xml:"StackId"`
 	StackName                   string
 	ChangeSetID                 string `xml:"ChangeSetId,omitempty"`
 	Description                 string `xml:",omitempty"`
 	Parameters                  *members[parameterXML]
-	CreationTime                *stamp
-	DeletionTime                *stamp `xml:",omitempty"`
-	LastUpdatedTime             *stamp `xml:",omitempty"`
+	CreationTime                *moment
+	DeletionTime                *moment `xml:",omitempty"`
+	LastUpdatedTime             *moment `xml:",omitempty"`
 	RollbackConfiguration       struct{}
 	StackStatus                 string
 	StackStatusReason           string `xml:",omitempty"`
@@ -467,8 +448,7 @@ type stackXML struct {
 	ParentID                    string `xml:"ParentId,omitempty"`
 	RootID                      string `xml:"RootId,omitempty"`
 	DriftInformation            driftXML
-	RetainExceptOnCreate        bool                   `xml:",omitempty"`
-	LastOperations              *members[operationXML] `xml:",omitempty"`
+	RetainExceptOnCreate        bool `xml:",omitempty"`
 }
 
 type driftXML struct {
@@ -505,7 +485,7 @@ func tagsXML(tags map[string]string) []tagXML {
 func stackAsXML(s store.Stack) stackXML {
 	x := stackXML{
 		StackID: s.ID, StackName: s.Name, ChangeSetID: s.ChangeSet, Description: s.Description, Parameters: some(parametersXML(s.Parameters)),
-		CreationTime: stampOf(s.Created), DeletionTime: stampOf(s.Deleted), LastUpdatedTime: stampOf(s.Updated), StackStatus: s.Status,
+		CreationTime: momentOf(s.Created), DeletionTime: momentOf(s.Deleted), LastUpdatedTime: momentOf(s.Updated), StackStatus: s.Status,
 		StackStatusReason: s.Reason, DisableRollback: s.DisableRollback, NotificationARNs: list(s.NotificationARNs),
 		TimeoutInMinutes: s.TimeoutMinutes, Capabilities: some(s.Capabilities), RoleARN: s.RoleARN, Tags: list(tagsXML(s.Tags)),
 		EnableTerminationProtection: s.Protected, ParentID: s.Parent, DriftInformation: driftXML{"NOT_CHECKED"}, RetainExceptOnCreate: s.RetainOnCreate,
@@ -518,11 +498,6 @@ func stackAsXML(s store.Stack) stackXML {
 		outputs = append(outputs, outputXML{o.Key, o.Value, o.Description, o.Export})
 	}
 	x.Outputs = some(outputs)
-	var last []operationXML
-	for _, o := range s.Operations {
-		last = append(last, operationXML{o.Kind, o.ID})
-	}
-	x.LastOperations = some(last)
 	return x
 }
 
@@ -573,7 +548,7 @@ func (a *api) DescribeStacks(ctx context.Context, in request) (any, error) {
 		Stacks    members[stackXML]
 		NextToken string `xml:",omitempty"`
 	}{}
-	if name, err := in.sized("StackName", false, longest, stackName); err != nil {
+	if name, err := in.sized("StackName", false, longest, nameOrARN); err != nil {
 		return nil, err
 	} else if name != "" {
 		s, err := a.existing(ctx, in)
@@ -622,9 +597,9 @@ func (a *api) ListStacks(ctx context.Context, in request) (any, error) {
 		StackID             string `xml:"StackId"`
 		StackName           string
 		TemplateDescription string `xml:",omitempty"`
-		CreationTime        *stamp
-		LastUpdatedTime     *stamp `xml:",omitempty"`
-		DeletionTime        *stamp `xml:",omitempty"`
+		CreationTime        *moment
+		LastUpdatedTime     *moment `xml:",omitempty"`
+		DeletionTime        *moment `xml:",omitempty"`
 		StackStatus         string
 		StackStatusReason   string `xml:",omitempty"`
 		ParentID            string `xml:"ParentId,omitempty"`
@@ -637,8 +612,8 @@ func (a *api) ListStacks(ctx context.Context, in request) (any, error) {
 	}{NextToken: token}
 	for _, s := range all {
 		x := summaryXML{
-			StackID: s.ID, StackName: s.Name, TemplateDescription: s.Description, CreationTime: stampOf(s.Created), LastUpdatedTime: stampOf(s.Updated),
-			DeletionTime: stampOf(s.Deleted), StackStatus: s.Status, StackStatusReason: s.Reason, ParentID: s.Parent, DriftInformation: driftXML{"NOT_CHECKED"},
+			StackID: s.ID, StackName: s.Name, TemplateDescription: s.Description, CreationTime: momentOf(s.Created), LastUpdatedTime: momentOf(s.Updated),
+			DeletionTime: momentOf(s.Deleted), StackStatus: s.Status, StackStatusReason: s.Reason, ParentID: s.Parent, DriftInformation: driftXML{"NOT_CHECKED"},
 		}
 		if s.Parent != "" {
 			x.RootID = s.Root

@@ -297,8 +297,8 @@ func summarize(t *template.Template) (needs []string, reason *string) {
 		needs = append(needs, capabilityAuto)
 	}
 	for _, res := range t.Resources {
-		if res.Type == nestedStack && !slices.Contains(types, nestedStack) {
-			needs, types = []string{capabilityNamed, capabilityAuto}, append(types, nestedStack) // what is in it is not known
+		if res.Type == nestedType && !slices.Contains(types, nestedType) {
+			needs, types = []string{capabilityNamed, capabilityAuto}, append(types, nestedType) // what is in it is not known
 		}
 	}
 	if len(types) > 0 {
@@ -307,9 +307,6 @@ func summarize(t *template.Template) (needs []string, reason *string) {
 	}
 	return needs, reason
 }
-
-// nestedStack is the type of resources that are stacks.
-const nestedStack = "AWS::CloudFormation::Stack"
 
 type templateParameterXML struct {
 	ParameterKey string
