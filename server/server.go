@@ -21,6 +21,7 @@ import (
 	"github.com/lamina-run/lamina/identity"
 	"github.com/lamina-run/lamina/wire"
 	"github.com/lamina-run/lamina/wire/jsontarget"
+	"github.com/lamina-run/lamina/wire/query"
 )
 
 // Options are the parts that New assembles.
@@ -204,7 +205,7 @@ func (s *Server) refuse(w http.ResponseWriter, req *http.Request, err error) {
 		slog.String("request_id", wire.RequestID(req.Context())), slog.String("path", req.URL.Path), slog.Any("err", err))
 	drain(w, req)
 	if service := identity.QueryService(req); service != "" {
-		identity.WriteQueryError(w, service, wire.RequestID(req.Context()), ex)
+		query.WriteError(w, service, wire.RequestID(req.Context()), ex)
 		return
 	}
 	if jsontarget.Speaks(req) {

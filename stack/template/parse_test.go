@@ -11,11 +11,15 @@ import (
 func TestParse(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ name, text, want string }{
-		{"short forms", "a: !Ref B\nb: !GetAtt C.D.E\nc: !GetAtt [F, !Ref G]\nd: !Sub ['${X}', {X: !ImportValue y}]\ne: !If [Q, !Base64 yes, 1]\nf: !Condition R\n",
-			`{"a":{"Ref":"B"},"b":{"Fn::GetAtt":["C","D.E"]},"c":{"Fn::GetAtt":["F",{"Ref":"G"}]},"d":{"Fn::Sub":["${X}",{"X":{"Fn::ImportValue":"y"}}]},"e":{"Fn::If":["Q",{"Fn::Base64":"yes"},1]},"f":{"Condition":"R"}}`},
+		{
+			"short forms", "a: !Ref B\nb: !GetAtt C.D.E\nc: !GetAtt [F, !Ref G]\nd: !Sub ['${X}', {X: !ImportValue y}]\ne: !If [Q, !Base64 yes, 1]\nf: !Condition R\n",
+			`{"a":{"Ref":"B"},"b":{"Fn::GetAtt":["C","D.E"]},"c":{"Fn::GetAtt":["F",{"Ref":"G"}]},"d":{"Fn::Sub":["${X}",{"X":{"Fn::ImportValue":"y"}}]},"e":{"Fn::If":["Q",{"Fn::Base64":"yes"},1]},"f":{"Condition":"R"}}`,
+		},
 		{"booleans of YAML 1.1", "a: [yes, No, ON, off, True, y, n, 'yes', \"no\"]", `{"a":[true,false,true,false,true,"y","n","yes","no"]}`},
-		{"numbers keep their spelling", "a: [1.10, 123456789012345678901234567890, 1_000, +5, -7, .5, 5., 007.5, 1e3]",
-			`{"a":[1.10,123456789012345678901234567890,1000,5,-7,0.5,5.0,7.5,1e3]}`},
+		{
+			"numbers keep their spelling", "a: [1.10, 123456789012345678901234567890, 1_000, +5, -7, .5, 5., 007.5, 1e3]",
+			`{"a":[1.10,123456789012345678901234567890,1000,5,-7,0.5,5.0,7.5,1e3]}`,
+		},
 		{"octal, hexadecimal, binary, sixty", "a: [0755, 0o755, 0x1F, 0b101, 1:30, 089, 065115117704]", `{"a":[493,"0o755",31,5,90,"089",7133765572]}`},
 		{"dates are strings", "a: 2012-10-17\nb: 2001-12-14t21:59:43.10-05:00", `{"a":"2012-10-17","b":"2001-12-14t21:59:43.10-05:00"}`},
 		{"nulls", "a: ~\nb:\nc: null\nd: ''", `{"a":null,"b":null,"c":null,"d":""}`},
@@ -24,8 +28,10 @@ func TestParse(t *testing.T) {
 		{"aliases and merges", "x: &x {a: 1, b: 2}\ny: {<<: *x, b: 3}\nz: {<<: [*x, {c: 4}]}\nw: *x", `{"x":{"a":1,"b":2},"y":{"a":1,"b":3},"z":{"a":1,"b":2,"c":4},"w":{"a":1,"b":2}}`},
 		{"keys", "On: a\nNull: b\n'1': c", `{"On":"a","Null":"b","1":"c"}`},
 		{"JSON", "\ufeff {\"a\": [1.0, true, null, \"\\u00e9\"], \"b\": {\"c\": 1e400}}", `{"a":[1.0,true,null,"é"],"b":{"c":1e400}}`},
-		{"functions of one tag only", "a: !Join ['', [!Ref A, 'b']]\nb: !GetAZs ''\nc: !Select [0, !Split [',', 'a,b']]",
-			`{"a":{"Fn::Join":["",[{"Ref":"A"},"b"]]},"b":{"Fn::GetAZs":""},"c":{"Fn::Select":[0,{"Fn::Split":[",","a,b"]}]}}`},
+		{
+			"functions of one tag only", "a: !Join ['', [!Ref A, 'b']]\nb: !GetAZs ''\nc: !Select [0, !Split [',', 'a,b']]",
+			`{"a":{"Fn::Join":["",[{"Ref":"A"},"b"]]},"b":{"Fn::GetAZs":""},"c":{"Fn::Select":[0,{"Fn::Split":[",","a,b"]}]}}`,
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -84,6 +90,22 @@ func TestParseRefuses(t *testing.T) {
 				t.Errorf("the error is a %T", err)
 			}
 		})
+	}
+}
+
+func TestOrder(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"z: 1\na: [{y: 1, b: {<<: {m: 1, l: 2}, k: 3}}]\n", `{"z": 1, "a": [{"y": 1, "b": {"k": 3, "l": 2, "m": 1}}]}`} {
+		keys := Order(text)
+		for path, want := range map[string]string{"": "z a", "a/0": "y b", "a/0/b": "k l m", "a": "", "z": "", "x/y": "", "a/1": ""} {
+			var at []string
+			if path != "" {
+				at = strings.Split(path, "/")
+			}
+			if got := strings.Join(keys(at...), " "); got != want {
+				t.Errorf("%s: Order(%s) = %s; want %s", text, path, got, want)
+			}
+		}
 	}
 }
 

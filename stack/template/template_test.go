@@ -62,8 +62,10 @@ func TestReadRefuses(t *testing.T) {
 		{"snapshot", "Resources: {A: {Type: T, DeletionPolicy: Snapshot}}", "Template error: resource type T does not support deletion policy Snapshot"},
 		{"DependsOn", "Resources: {A: {Type: T, DependsOn: {a: b}}}", "Template format error: DependsOn must be a string or list of strings."},
 		{"macros", "Resources: {A: {Type: T, Properties: {Fn::Transform: {Name: X}}}}", "Lamina does not offer Fn::Transform: it has no macros, and no AWS::Include."},
-		{"references to nothing", "Resources: {A: {Type: T, DependsOn: Z, Properties: {P: [!Ref Y, !Sub '${X}${AWS::Foo}']}}}",
-			"Template format error: Unresolved resource dependencies [AWS::Foo, X, Y, Z] in the Resources block of the template"},
+		{
+			"references to nothing", "Resources: {A: {Type: T, DependsOn: Z, Properties: {P: [!Ref Y, !Sub '${X}${AWS::Foo}']}}}",
+			"Template format error: Unresolved resource dependencies [AWS::Foo, X, Y, Z] in the Resources block of the template",
+		},
 		{"an output's reference to nothing", one + "Outputs: {O: {Value: !Ref X}}", "Template format error: Unresolved resource dependencies [X] in the Outputs block of the template"},
 		{"an attribute of nothing", props("!GetAtt X.Arn"), "Template error: instance of Fn::GetAtt references undefined resource X"},
 		{"an attribute of nothing in a text", props("!Sub '${X.Arn}'"), "Template error: instance of Fn::Sub references invalid resource attribute X.Arn"},
@@ -259,17 +261,27 @@ func TestResolve(t *testing.T) {
 func TestGraphRefuses(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ name, text, want string }{
-		{"a circle", "Resources: {A: {Type: T, DependsOn: B}, B: {Type: T, Properties: {P: !Sub '${C.X}'}}, C: {Type: T, Properties: {P: !Ref A}}, D: {Type: T, DependsOn: A}}",
-			"Circular dependency between resources: [A, B, C]"},
+		{
+			"a circle", "Resources: {A: {Type: T, DependsOn: B}, B: {Type: T, Properties: {P: !Sub '${C.X}'}}, C: {Type: T, Properties: {P: !Ref A}}, D: {Type: T, DependsOn: A}}",
+			"Circular dependency between resources: [A, B, C]",
+		},
 		{"itself", "Resources: {A: {Type: T, Properties: {P: !Ref A}}}", "Circular dependency between resources: [A]"},
-		{"DependsOn what is not made", "Conditions: {N: !Equals [a, b]}\nResources: {A: {Type: T, Condition: N}, B: {Type: T, DependsOn: A}}",
-			"Template format error: Unresolved resource dependencies [A] in the Resources block of the template"},
-		{"an output of what is not made", "Conditions: {N: !Equals [a, b]}\nResources: {A: {Type: T, Condition: N}, B: {Type: T}}\nOutputs: {O: {Value: !Ref A}}",
-			"Unresolved resource dependencies [A] in the Outputs block of the template"},
-		{"a rule", "Rules: {R: {RuleCondition: !Equals [a, a], Assertions: [{Assert: !Contains [[x, y], z], AssertDescription: z it is not}]}}\n" + one,
-			"Template error: Following Rules are not satisfied: (R) z it is not"},
-		{"too much", "Parameters: {P: {Type: String, Default: " + strings.Repeat("x", 4096) + "}}\nResources: {A: {Type: T, Properties: {P: [" + strings.Repeat("!Ref P, ", 20_000) + "]}}}",
-			"Template error: a value comes to more than 16777216 bytes"},
+		{
+			"DependsOn what is not made", "Conditions: {N: !Equals [a, b]}\nResources: {A: {Type: T, Condition: N}, B: {Type: T, DependsOn: A}}",
+			"Template format error: Unresolved resource dependencies [A] in the Resources block of the template",
+		},
+		{
+			"an output of what is not made", "Conditions: {N: !Equals [a, b]}\nResources: {A: {Type: T, Condition: N}, B: {Type: T}}\nOutputs: {O: {Value: !Ref A}}",
+			"Unresolved resource dependencies [A] in the Outputs block of the template",
+		},
+		{
+			"a rule", "Rules: {R: {RuleCondition: !Equals [a, a], Assertions: [{Assert: !Contains [[x, y], z], AssertDescription: z it is not}]}}\n" + one,
+			"Template error: Following Rules are not satisfied: (R) z it is not",
+		},
+		{
+			"too much", "Parameters: {P: {Type: String, Default: " + strings.Repeat("x", 4096) + "}}\nResources: {A: {Type: T, Properties: {P: [" + strings.Repeat("!Ref P, ", 20_000) + "]}}}",
+			"Template error: a value comes to more than 16777216 bytes",
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
