@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -220,7 +221,7 @@ func writeOrdered(out *strings.Builder, v any, order func(...string) []string, p
 			if i > 0 {
 				out.WriteByte(',')
 			}
-			writeOrdered(out, one, order, "", "in a list")
+			writeOrdered(out, one, order, append(slices.Clone(path), strconv.Itoa(i))...)
 		}
 		out.WriteByte(']')
 	case json.Number:
