@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -121,7 +122,8 @@ func (s *Server) operation(w http.ResponseWriter, req *http.Request) {
 		s.refuse(w, req, err)
 		return
 	}
-	caller.Source, caller.Agent, caller.Secure = source(req), req.UserAgent(), req.TLS != nil
+	caller.Source, caller.Agent = source(req), req.UserAgent()
+	caller.Secure = req.TLS != nil || isLoopback(caller.Source)
 	service, ok := s.o.Services[caller.Service]
 	if !ok {
 		s.refuse(w, req, wire.UnknownOperation.Errorf("Lamina does not offer the service %q.", caller.Service))
@@ -176,6 +178,13 @@ func source(req *http.Request) string {
 		return req.RemoteAddr
 	}
 	return host
+}
+
+// isLoopback reports whether a client with this address is on this host, so that
+// nobody can have listened: for aws:SecureTransport that is as good as TLS.
+func isLoopback(ip string) bool {
+	addr, err := netip.ParseAddr(ip)
+	return err == nil && addr.Unmap().IsLoopback()
 }
 
 // audit tells of a request that changed something, or was not allowed to.
