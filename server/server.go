@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -178,13 +177,6 @@ func source(req *http.Request) string {
 		return req.RemoteAddr
 	}
 	return host
-}
-
-// isLoopback reports whether a client with this address is on this host, so that
-// nobody can have listened: for aws:SecureTransport that is as good as TLS.
-func isLoopback(ip string) bool {
-	addr, err := netip.ParseAddr(ip)
-	return err == nil && addr.Unmap().IsLoopback()
 }
 
 // audit tells of a request that changed something, or was not allowed to.

@@ -164,8 +164,8 @@ func TestConditionKeys(t *testing.T) {
 		"aws:ResourceTag of a user": {
 			action: "iam:GetUser", condition: is("StringEquals", "iam:ResourceTag/team", "a"), met: iam("GetUser", "UserName", "bounded"), not: iam("GetUser", "UserName", "unbounded"),
 		},
-		"aws:SourceIp":        {action: "lambda:GetFunction", condition: is("IpAddress", "aws:SourceIp", "127.0.0.0/8"), met: get(f)},
-		"aws:SourceIp, other": {action: "lambda:GetFunction", condition: is("IpAddress", "aws:SourceIp", "10.0.0.0/8"), not: get(f)},
+		"aws:SourceIp":               {action: "lambda:GetFunction", condition: is("IpAddress", "aws:SourceIp", "127.0.0.0/8"), met: get(f)},
+		"aws:SourceIp, other":        {action: "lambda:GetFunction", condition: is("IpAddress", "aws:SourceIp", "10.0.0.0/8"), not: get(f)},
 		"aws:SecureTransport":        {action: "lambda:GetFunction", condition: is("Bool", "aws:SecureTransport", "true"), met: get(f)}, // over loopback
 		"aws:SecureTransport, other": {action: "lambda:GetFunction", condition: is("Bool", "aws:SecureTransport", "false"), not: get(f)},
 		"aws:SecureTransport, required": {
