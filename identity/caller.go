@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/wire/query"
 )
 
 // Kind tells what a caller is.
@@ -96,13 +97,13 @@ func QueryService(req *http.Request) string {
 		scope = req.URL.Query().Get("X-Amz-Credential")
 	}
 	if parts := strings.Split(strings.TrimSpace(scope), "/"); len(parts) == 5 {
-		if _, ok := namespaces[parts[3]]; ok {
+		if query.Speaks(parts[3]) {
 			return parts[3]
 		}
 		return ""
 	}
 	// Nothing signed, or nothing legible: the path and the body's type tell.
-	if req.URL.Path != "/" || !strings.HasPrefix(req.Header.Get("Content-Type"), formType) {
+	if req.URL.Path != "/" || !strings.HasPrefix(req.Header.Get("Content-Type"), query.ContentType) {
 		return ""
 	}
 	return "sts"

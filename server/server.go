@@ -20,6 +20,8 @@ import (
 	"github.com/lamina-run/lamina/control"
 	"github.com/lamina-run/lamina/identity"
 	"github.com/lamina-run/lamina/wire"
+	"github.com/lamina-run/lamina/wire/jsontarget"
+	"github.com/lamina-run/lamina/wire/query"
 )
 
 // Options are the parts that New assembles.
@@ -204,11 +206,11 @@ func (s *Server) refuse(w http.ResponseWriter, req *http.Request, err error) {
 		slog.String("request_id", wire.RequestID(req.Context())), slog.String("path", req.URL.Path), slog.Any("err", err))
 	drain(w, req)
 	if service := identity.QueryService(req); service != "" {
-		identity.WriteQueryError(w, service, wire.RequestID(req.Context()), ex)
+		query.WriteError(w, service, wire.RequestID(req.Context()), ex)
 		return
 	}
-	if speaksTarget(req) {
-		writeTargetError(w, targetStatus(ex), ex.Code(), ex.Message())
+	if jsontarget.Speaks(req) {
+		jsontarget.WriteException(w, ex)
 		return
 	}
 	wire.WriteException(w, ex)

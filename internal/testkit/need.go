@@ -90,6 +90,17 @@ var (
 	}}
 	// AWSCLI needs the aws command in .venv or in PATH.
 	AWSCLI = Probe{"awscli", missingVenv("aws")}
+	// SAMTranslator needs a Python that can import AWS's translator of SAM templates.
+	SAMTranslator = Probe{"samtranslator", func() string {
+		python := Tool("python3")
+		if python == "" {
+			return "no python3; run .ci/setup"
+		}
+		if err := exec.Command(python, "-c", "import samtranslator").Run(); err != nil {
+			return python + " has no samtranslator; run .ci/setup"
+		}
+		return ""
+	}}
 	// Boto needs a Python that can import boto3, in .venv or in PATH.
 	Boto = Probe{"botocore", func() string {
 		python := Tool("python3")
