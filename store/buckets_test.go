@@ -11,7 +11,6 @@ import (
 )
 
 func TestBuckets(t *testing.T) {
-	t.Parallel()
 	onBoth(t, func(t *testing.T, s *Store) {
 		ctx := t.Context()
 		made := time.UnixMilli(1_750_000_000_123).UTC()
