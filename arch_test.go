@@ -59,7 +59,7 @@ var imports = map[string]struct {
 	"stack":               {may: []string{".", "store", "identity", "wire", "wire/query", "stack/..."}, mustNot: []string{"database/sql"}},
 	"stack/template":      {may: []string{"."}, mustNot: []string{"net/http", "database/sql", "os", "net", "log/slog"}},
 	"stack/sam":           {may: []string{".", "stack/template"}, mustNot: []string{"net/http", "database/sql", "os", "net", "log/slog"}},
-	"stack/resources":     {may: []string{".", "identity", "wire", "wire/jsontarget", "stack/template"}, mustNot: []string{"database/sql"}},
+	"stack/resources":     {may: []string{".", "store", "identity", "wire", "wire/jsontarget", "stack/template"}, mustNot: []string{"database/sql"}},
 	"parameters":          {may: []string{".", "store", "identity", "wire", "wire/jsontarget"}, mustNot: []string{"database/sql"}},
 	"cmd/lamina/...":      {may: []string{"..."}, mustNot: []string{"internal/testkit"}},
 	"bench/...":           {},

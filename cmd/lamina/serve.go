@@ -23,6 +23,7 @@ import (
 	"github.com/lamina-run/lamina/logs"
 	"github.com/lamina-run/lamina/networks"
 	"github.com/lamina-run/lamina/objects"
+	"github.com/lamina-run/lamina/parameters"
 	"github.com/lamina-run/lamina/queues"
 	"github.com/lamina-run/lamina/runner"
 	"github.com/lamina-run/lamina/runner/layer"
@@ -220,6 +221,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 			"lambda": router, "sts": identity.NewSTS(who), "iam": identity.NewIAM(who),
 			identity.OrganizationsService: identity.NewOrganizations(who),
 			server.LogsService:            server.NewLogs(kept, who.Authority, log),
+			parameters.Service:            parameters.New(parameters.Options{Store: db, Authority: who.Authority, Log: log, Now: time.Now}),
 			server.SigningService:         server.NewInternal(server.Internal{Profiles: plane, Accounts: &identity.Accounts{Options: who}, Operator: root.AccountID, Log: log}),
 		},
 	})
