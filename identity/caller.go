@@ -35,7 +35,7 @@ type Caller struct {
 	// What the request says beside the signature, for condition keys.
 	Source string // IP address of the client
 	Agent  string // its User-Agent
-	Secure bool   // over TLS
+	Secure bool   // over TLS, or without leaving the host
 }
 
 // IsRoot reports whether the caller is the root of its account.

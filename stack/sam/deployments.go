@@ -7,15 +7,13 @@ import (
 
 // deployment is how the alias of a function moves to another version.
 type deployment struct {
-	enabled    bool
-	typ        any
-	pre, post  any
-	alarms     any
-	role       any
-	triggers   any
-	condition  any
-	tags       []any
-	propagates bool
+	enabled   bool
+	typ       any
+	alarms    any
+	role      any
+	triggers  any
+	condition any
+	tags      []any
 }
 
 const (
@@ -76,7 +74,9 @@ func (t *transform) prefer(f *function) error {
 		if !ok {
 			return resourcef(f.id, "'Hooks' property of 'DeploymentPreference' must be a dictionary")
 		}
-		d.pre, d.post = of["PreTraffic"], of["PostTraffic"]
+		if of["PreTraffic"] != nil || of["PostTraffic"] != nil {
+			return resourcef(f.id, "Lamina does not offer Hooks of DeploymentPreference: an alias moves to another version at once, and nothing is asked before or after.")
+		}
 	}
 	if isTrue(f.get("PropagateTags")) && len(f.own) > 0 {
 		d.tags = f.own
@@ -89,13 +89,9 @@ func (t *transform) prefer(f *function) error {
 	if _, err := alarms(f.id, d.alarms); err != nil {
 		return err
 	}
-	update := map[string]any{"ApplicationName": ref(deployApplication), "DeploymentGroupName": ref(f.id + "DeploymentGroup")}
-	for name, hook := range map[string]any{"BeforeAllowTrafficHook": d.pre, "AfterAllowTrafficHook": d.post} {
-		if hook != nil && !equal(hook, map[string]any{"Ref": nil}) {
-			update[name] = hook
-		}
-	}
-	f.alias.attributes["UpdatePolicy"] = map[string]any{"CodeDeployLambdaAliasUpdate": update}
+	f.alias.attributes["UpdatePolicy"] = map[string]any{"CodeDeployLambdaAliasUpdate": map[string]any{
+		"ApplicationName": ref(deployApplication), "DeploymentGroupName": ref(f.id + "DeploymentGroup"),
+	}}
 	return nil
 }
 

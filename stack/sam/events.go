@@ -625,7 +625,7 @@ func (t *transform) bucketEvent(e *event, f *function) ([]*resource, error) {
 		return nil, err
 	}
 	return []*resource{permission, {
-		id: id, typ: "AWS::S3::Bucket", dependsOn: s.dependsOn, attributes: s.attributes, properties: properties, tagged: true,
+		id: id, typ: "AWS::S3::Bucket", dependsOn: s.dependsOn, attributes: s.attributes, properties: maps.Clone(properties), tagged: true,
 	}}, nil
 }
 

@@ -97,7 +97,7 @@ func (t *transform) function(id string, body map[string]any) ([]*resource, error
 	if err != nil {
 		return nil, ofFunction(id, err)
 	}
-	if err := f.validate(); err != nil {
+	if err := t.validateFunction(f); err != nil {
 		return nil, err
 	}
 	if f.lambda, err = t.lambda(f); err != nil {
@@ -173,7 +173,7 @@ func (t *transform) function(id string, body map[string]any) ([]*resource, error
 }
 
 // validate checks what properties say together.
-func (f *function) validate() error {
+func (t *transform) validateFunction(f *function) error {
 	var wrong []string
 	for _, other := range []string{"ProvisionedConcurrencyConfig", "VpcConfig"} {
 		if f.get("CapacityProviderConfig") != nil && f.get(other) != nil {
@@ -211,10 +211,10 @@ func (f *function) validate() error {
 		}
 	}
 	events, _ := f.get("Events").(map[string]any)
-	for _, event := range events {
-		typ, _ := event.(map[string]any)
+	for _, name := range t.keys(events, "Resources", f.id, "Properties", "Events") {
+		event, _ := events[name].(map[string]any)
 		return resourcef(f.id, "Event source '%s' is not supported for functions enabled with tenancy configuration. "+
-			"Only Api and HttpApi event sources are supported.", spell(typ["Type"]))
+			"Only Api and HttpApi event sources are supported.", spell(event["Type"]))
 	}
 	return nil
 }

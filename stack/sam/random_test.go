@@ -69,7 +69,7 @@ type generator struct {
 	wrong bool // whether mistakes are made
 }
 
-func list(v ...any) []any { return v }
+func list(v ...any) []any { return append([]any{}, v...) }
 
 func typed(typ string, properties map[string]any) map[string]any {
 	out := map[string]any{"Type": typ}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -26,7 +27,7 @@ type translator struct {
 }
 
 type request struct {
-	Template   map[string]any `json:"template"`
+	Template   any            `json:"template"`
 	Parameters map[string]any `json:"parameters"`
 	Region     string         `json:"region"`
 }
@@ -85,33 +86,38 @@ func (tr *translator) ask(t *testing.T, r request) answer {
 	return a
 }
 
-// compare transforms with both and returns how the results differ.
-func compare(t *testing.T, tr *translator, r request, order func(...string) []string) string {
+// compare transforms the text with both and returns how the results differ.
+func compare(t *testing.T, tr *translator, text string, r request) (diff string, ok bool) {
 	t.Helper()
-	before, err := json.Marshal(r.Template)
+	body, err := template.Parse(text)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("parse %s: %v", text, err)
 	}
+	order := template.Order(text)
+	var written strings.Builder
+	writeOrdered(&written, body, order)
+	r.Template = json.RawMessage(written.String())
 	partition := "aws"
 	if strings.HasPrefix(r.Region, "cn-") {
 		partition = "aws-cn"
 	}
-	got, err := Transform(r.Template, Options{Region: r.Region, Partition: partition, Parameters: r.Parameters, Order: order})
-	if after, _ := json.Marshal(r.Template); string(after) != string(before) {
+	got, err := Transform(body, Options{Region: r.Region, Partition: partition, Parameters: r.Parameters, Order: order})
+	var after strings.Builder
+	if writeOrdered(&after, body, order); after.String() != written.String() {
 		t.Errorf("Transform changed its argument")
 	}
 	want := tr.ask(t, r)
 	switch {
 	case want.Broken != "":
-		return "" // anything but this
+		return "", false // what else is as good
 	case want.Error != "" && err == nil:
-		return fmt.Sprintf("no error; want %s", want.Error)
+		return fmt.Sprintf("no error; want %s", want.Error), false
 	case want.Error != "":
-		return cmp.Diff(want.Error, err.Error())
+		return cmp.Diff(want.Error, err.Error()), false
 	case err != nil:
-		return fmt.Sprintf("error %v; want none", err)
+		return fmt.Sprintf("error %v; want none", err), false
 	}
-	return cmp.Diff(comparable(want.Template), comparable(got))
+	return cmp.Diff(comparable(want.Template), comparable(got)), true
 }
 
 // comparable sorts what the translator puts out in an order of chance, and spells
@@ -143,28 +149,84 @@ func comparable(v any) any {
 var seeds = flag.Uint64("seeds", 400, "random templates that are compared")
 
 func TestRandomTemplates(t *testing.T) {
+	t.Parallel()
 	tr := startTranslator(t)
 	succeeded, failed := uint64(0), 0
 	for seed := range *seeds {
 		r := randomTemplate(seed)
-		// As CloudFormation's parser would have read it.
 		text, err := json.Marshal(r.Template)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Template, err = template.Parse(string(text)); err != nil {
-			t.Fatal(err)
-		}
-		if diff := compare(t, tr, r, nil); diff != "" {
-			t.Errorf("seed %d (-translator +Lamina):\n%s\nof\n%s", seed, diff, text)
-			if failed++; failed > 3 {
-				t.FailNow()
-			}
-		} else if _, err := Transform(r.Template, Options{Parameters: r.Parameters}); err == nil {
+		diff, ok := compare(t, tr, string(text), r)
+		if ok {
 			succeeded++
+		}
+		if diff == "" {
+			continue
+		}
+		t.Errorf("seed %d (-translator +Lamina):\n%s\nof\n%s", seed, diff, text)
+		if failed++; failed > 3 {
+			t.FailNow()
 		}
 	}
 	if t.Logf("%d of %d templates were transformed", succeeded, *seeds); succeeded < *seeds/2 {
 		t.Errorf("%d templates of %d were transformed; want half of them at least, or the comparison says little", succeeded, *seeds)
+	}
+}
+
+// TestTemplates compares templates that people could have written, in two regions
+// and with values for parameters.
+func TestTemplates(t *testing.T) {
+	t.Parallel()
+	tr := startTranslator(t)
+	files, err := filepath.Glob("testdata/*.yaml")
+	if err != nil || len(files) < 40 {
+		t.Fatalf("Glob = %d files, %v; want 40 at least", len(files), err)
+	}
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range []request{{Region: "us-east-1"}, {Region: "cn-north-1", Parameters: map[string]any{"Stage": "dev", "Alias": "other", "Name": "named"}}} {
+			diff, ok := compare(t, tr, string(text), r)
+			if diff != "" {
+				t.Errorf("%s in %s (-translator +Lamina):\n%s", name, r.Region, diff)
+			}
+			if wrong := strings.HasPrefix(filepath.Base(name), "wrong-"); ok == wrong {
+				t.Errorf("%s in %s: was transformed: %v; want %v", name, r.Region, ok, !wrong)
+			}
+		}
+	}
+}
+
+// writeOrdered writes JSON whose members are in the order of the template.
+func writeOrdered(out *strings.Builder, v any, order func(...string) []string, path ...string) {
+	switch v := v.(type) {
+	case map[string]any:
+		out.WriteByte('{')
+		for i, name := range ordered(v, order(path...)) {
+			if i > 0 {
+				out.WriteByte(',')
+			}
+			dumpString(out, name)
+			out.WriteByte(':')
+			writeOrdered(out, v[name], order, append(slices.Clone(path), name)...)
+		}
+		out.WriteByte('}')
+	case []any:
+		out.WriteByte('[')
+		for i, one := range v {
+			if i > 0 {
+				out.WriteByte(',')
+			}
+			writeOrdered(out, one, order, append(slices.Clone(path), strconv.Itoa(i))...)
+		}
+		out.WriteByte(']')
+	case json.Number:
+		out.WriteString(string(v))
+	default:
+		dumps(out, v)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -22,6 +24,62 @@ const (
 // !GetAtt become maps of one key, those of Fn::GetAtt with a list of two. Scalars
 // are those of YAML 1.1 without timestamps. The error is an [*Error].
 func Parse(text string) (map[string]any, error) {
+	return parse(text, nil)
+}
+
+// Order returns the keys of the map at a path of a template, as they are written,
+// or nil when there is no map. Elements of lists are counted from 0. Those of a
+// template that Parse refuses are nil.
+func Order(text string) func(path ...string) []string {
+	o := order{}
+	body, err := parse(text, o)
+	return func(path ...string) []string {
+		if err != nil {
+			return nil
+		}
+		var at any = body
+		for _, step := range path {
+			switch v := at.(type) {
+			case map[string]any:
+				at = v[step]
+			case []any:
+				i, err := strconv.Atoi(step)
+				if err != nil || i < 0 || i >= len(v) {
+					return nil
+				}
+				at = v[i]
+			default:
+				return nil
+			}
+		}
+		m, _ := at.(map[string]any)
+		if found := o[reflect.ValueOf(m).Pointer()]; found != nil {
+			return found.keys
+		}
+		return nil
+	}
+}
+
+// order has the keys of maps by where those are; nil has none.
+type order map[uintptr]*orderOf
+
+type orderOf struct {
+	m    map[string]any // kept, so that no other gets its place
+	keys []string
+}
+
+func (o order) note(m map[string]any, key string) {
+	if o == nil {
+		return
+	}
+	at := reflect.ValueOf(m).Pointer()
+	if o[at] == nil {
+		o[at] = &orderOf{m: m}
+	}
+	o[at].keys = append(o[at].keys, key)
+}
+
+func parse(text string, o order) (map[string]any, error) {
 	if len(text) > MaxBytes {
 		return nil, formatError("Template may not exceed %d bytes in size.", MaxBytes)
 	}
@@ -32,9 +90,9 @@ func Parse(text string) (map[string]any, error) {
 	var v any
 	var err error
 	if strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), "{") {
-		v, err = parseJSON(text)
+		v, err = parseJSON(text, o)
 	} else {
-		v, err = parseYAML(text)
+		v, err = parseYAML(text, o)
 	}
 	if err != nil {
 		return nil, err
@@ -51,10 +109,11 @@ type jsonReader struct {
 	text  string
 	d     *json.Decoder
 	nodes int
+	order order
 }
 
-func parseJSON(text string) (any, error) {
-	r := &jsonReader{text: text, d: json.NewDecoder(strings.NewReader(text))}
+func parseJSON(text string, o order) (any, error) {
+	r := &jsonReader{text: text, d: json.NewDecoder(strings.NewReader(text)), order: o}
 	r.d.UseNumber()
 	v, err := r.value(0)
 	if err == nil {
@@ -108,6 +167,7 @@ func (r *jsonReader) value(depth int) (any, error) {
 			if m[name], err = r.value(depth + 1); err != nil {
 				return nil, err
 			}
+			r.order.note(m, name)
 		}
 		_, err := r.d.Token()
 		return m, err

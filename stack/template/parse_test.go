@@ -93,6 +93,22 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+func TestOrder(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"z: 1\na: [{y: 1, b: {<<: {m: 1, l: 2}, k: 3}}]\n", `{"z": 1, "a": [{"y": 1, "b": {"k": 3, "l": 2, "m": 1}}]}`} {
+		keys := Order(text)
+		for path, want := range map[string]string{"": "z a", "a/0": "y b", "a/0/b": "k l m", "a": "", "z": "", "x/y": "", "a/1": ""} {
+			var at []string
+			if path != "" {
+				at = strings.Split(path, "/")
+			}
+			if got := strings.Join(keys(at...), " "); got != want {
+				t.Errorf("%s: Order(%s) = %s; want %s", text, path, got, want)
+			}
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add("Resources:\n  A: {Type: AWS::S3::Bucket, Properties: {N: !Sub 'x${B}', M: !GetAtt A.B}}\n")
 	f.Add(`{"Resources": {"A": {"Type": "X", "Properties": {"P": {"Fn::Join": ["", [{"Ref": "A"}]]}}}}}`)

@@ -274,7 +274,7 @@ func (r *reader) resources() error {
 		}
 		m, ok := all[id].(map[string]any)
 		if !ok {
-			return formatError("[/Resources/%s] Every Resources object must be an object.", id)
+			return formatError("Any Resources member must be an object.")
 		}
 		if r.t.Resources[id], err = r.resource(id, m); err != nil {
 			return err

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"math/big"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -36,9 +38,10 @@ var shortNames = map[string]bool{
 type yamlReader struct {
 	nodes int
 	path  []string
+	order order
 }
 
-func parseYAML(text string) (any, error) {
+func parseYAML(text string, o order) (any, error) {
 	d := yaml.NewDecoder(strings.NewReader(text))
 	var document yaml.Node
 	switch err := d.Decode(&document); {
@@ -57,7 +60,7 @@ func parseYAML(text string) (any, error) {
 	if document.Kind != yaml.DocumentNode || len(document.Content) != 1 {
 		return nil, formatError("unsupported structure.")
 	}
-	r := &yamlReader{}
+	r := &yamlReader{order: o}
 	return r.value(document.Content[0], 0)
 }
 
@@ -148,6 +151,7 @@ func (r *yamlReader) mapping(n *yaml.Node, depth int) (any, error) {
 			return nil, err
 		}
 		r.path = r.path[:len(r.path)-1]
+		r.order.note(m, name)
 	}
 	for _, v := range merged {
 		if err := r.merge(m, v, depth+1, true); err != nil {
@@ -165,9 +169,11 @@ func (r *yamlReader) merge(m map[string]any, n *yaml.Node, depth int, lists bool
 	}
 	switch v := v.(type) {
 	case map[string]any:
-		for name, member := range v {
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			member := v[name]
 			if _, has := m[name]; !has {
 				m[name] = member
+				r.order.note(m, name)
 			}
 		}
 		return nil
