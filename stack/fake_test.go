@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -160,10 +161,15 @@ func (f fakeType) physicalID(s *resources.Step) string {
 
 func (f fakeType) Create(ctx context.Context, s *resources.Step) (resources.Made, error) {
 	defer f.w.over()
+	id := f.physicalID(s)
 	if err := f.w.begin(ctx, "create", s); err != nil {
+		f.w.mu.Lock()
+		defer f.w.mu.Unlock()
+		if _, exists := f.w.things[id]; exists && s.Again {
+			return resources.Made{PhysicalID: id}, err // by an earlier attempt
+		}
 		return resources.Made{}, err
 	}
-	id := f.physicalID(s)
 	f.w.mu.Lock()
 	if _, exists := f.w.things[id]; exists && !s.Again {
 		f.w.mu.Unlock()
@@ -188,12 +194,17 @@ var errStays = errors.New("half made")
 
 func (f fakeType) Update(ctx context.Context, s *resources.Step) (resources.Made, error) {
 	defer f.w.over()
-	if err := f.w.begin(ctx, "update", s); err != nil {
-		return resources.Made{}, err
-	}
 	id := s.PhysicalID
 	if f.name == "Custom::Moves" {
 		id = f.physicalID(s)
+	}
+	if err := f.w.begin(ctx, "update", s); err != nil {
+		f.w.mu.Lock()
+		defer f.w.mu.Unlock()
+		if _, exists := f.w.things[id]; exists && s.Again {
+			return resources.Made{PhysicalID: id}, err // by an earlier attempt
+		}
+		return resources.Made{}, err
 	}
 	f.w.mu.Lock()
 	if _, exists := f.w.things[s.PhysicalID]; !exists {
@@ -202,10 +213,7 @@ func (f fakeType) Update(ctx context.Context, s *resources.Step) (resources.Made
 	}
 	f.w.things[id] = maps.Clone(s.Properties)
 	f.w.mu.Unlock()
-	if err := f.w.end("update", s); err != nil {
-		return resources.Made{}, err
-	}
-	return f.made(id, s.Properties), nil
+	return f.made(id, s.Properties), f.w.end("update", s)
 }
 
 func (f fakeType) Delete(ctx context.Context, s *resources.Step) error {
@@ -213,10 +221,13 @@ func (f fakeType) Delete(ctx context.Context, s *resources.Step) error {
 	if err := f.w.begin(ctx, "delete", s); err != nil {
 		return err
 	}
+	if err := f.w.end("delete", s); err != nil {
+		return err
+	}
 	f.w.mu.Lock()
+	defer f.w.mu.Unlock()
 	delete(f.w.things, s.PhysicalID)
-	f.w.mu.Unlock()
-	return f.w.end("delete", s)
+	return nil
 }
 
 type fakeParameters map[string]string
@@ -248,6 +259,8 @@ type rig struct {
 	e      *Engine
 	cancel context.CancelFunc
 	ended  chan error // Run's result
+	skew   time.Duration
+	mend   func(*Engine) // changes a new engine; may be nil
 }
 
 var testKey = []byte("01234567890123456789012345678901")
@@ -272,15 +285,19 @@ func (r *rig) open() {
 	if r.db, err = store.Open(context.Background(), r.o); err != nil {
 		r.t.Fatal(err)
 	}
+	skew := r.skew
 	level := slog.LevelError
 	if os.Getenv("STACK_TEST_LOG") != "" {
 		level = slog.LevelDebug
 	}
 	r.e = New(Options{
-		Store: r.db, Types: r.world, Parameters: r.ssm, Roles: fakeRoles{}, Now: time.Now,
+		Store: r.db, Types: r.world, Parameters: r.ssm, Roles: fakeRoles{}, Now: func() time.Time { return time.Now().Add(skew) },
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	})
 	r.e.cleanupPause = time.Millisecond
+	if r.mend != nil {
+		r.mend(r.e)
+	}
 }
 
 func (r *rig) close() {
@@ -305,7 +322,7 @@ func (r *rig) stop() {
 		return
 	}
 	r.cancel()
-	if err := <-r.ended; err != nil {
+	if err := <-r.ended; err != nil && !errors.Is(err, errKilled) {
 		r.t.Errorf("Run = %v", err)
 	}
 	r.cancel = nil
@@ -365,14 +382,15 @@ func (r *rig) eventually(what string, ok func() bool) {
 	r.t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	over := time.After(30 * time.Second)
+	over := time.After(5 * time.Second)
 	for !ok() {
 		select {
 		case <-tick.C:
 		case err := <-r.ended:
 			r.t.Fatalf("Run = %v before %s", err, what)
 		case <-over:
-			r.t.Fatalf("in vain: %s", what)
+			buf := make([]byte, 1<<20)
+			r.t.Fatalf("in vain: %s\n%s", what, buf[:runtime.Stack(buf, true)])
 		}
 	}
 }

@@ -143,8 +143,11 @@ func inProgress(status string) bool {
 	return strings.HasSuffix(status, "_IN_PROGRESS") && status != reviewInProgress
 }
 
-// load reads what is to be done.
+// load reads what is to be done, once what was written is durable.
 func (r *run) load() error {
+	if err := <-r.submit(func(context.Context, *store.Tx) error { return nil }); err != nil {
+		return err
+	}
 	r.rows, r.live, r.last = map[rowKey]store.StackResource{}, map[string]rowKey{}, map[string]int64{}
 	var all []store.StackResource
 	err := r.o.Store.View(r.work, func(tx *store.Tx) (err error) {

@@ -675,18 +675,21 @@ func (r *run) endBack(k rowKey, o outcome) (failed bool, err error) {
 	step := row.Step
 	was := row
 	was.Step, row.Step = nil, nil
+	var rows []store.StackResource
+	var forget []rowKey
 	if o.err != nil {
 		// It stays as it is, with what it was before, for another attempt.
+		if o.physicalID != "" && o.physicalID != row.PhysicalID {
+			forget = r.moved(&row, was, o.physicalID, &rows)
+		}
 		r.set(&row, updateFailed, reason(o.err))
-		r.put([]store.StackResource{row}, nil, []store.StackEvent{r.event(row, updateFailed, row.Reason)})
+		r.put(append(rows, row), forget, []store.StackEvent{r.event(row, updateFailed, row.Reason)})
 		return true, nil
 	}
 	seed := row.Seed
 	row.StackResourceState = *step.Next
 	row.Seed, row.Before, row.Tried = seed, nil, false
 	row.Attributes, row.NoEcho = o.attributes, o.noEcho
-	var rows []store.StackResource
-	var forget []rowKey
 	if o.physicalID != "" && o.physicalID != row.PhysicalID {
 		forget = r.moved(&row, was, o.physicalID, &rows)
 	}
