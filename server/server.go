@@ -35,6 +35,9 @@ type Options struct {
 	Services map[string]http.Handler
 	// Requests limits the requests of an account; nil has no limits.
 	Requests *Requests
+	// Responses answers, without a signature, the paths that begin with ResponsePath:
+	// what stacks are told from outside. Nil answers none.
+	Responses http.Handler
 	// Plane answers at function URLs; nil serves none.
 	Plane *control.Plane
 	// Audit is told of each request that may have changed something, or was not
@@ -43,6 +46,9 @@ type Options struct {
 	// Ready is closed when requests can be answered; /healthz tells.
 	Ready <-chan struct{}
 }
+
+// ResponsePath begins the paths of [Options.Responses]. No bucket has such a name.
+const ResponsePath = "/_lamina/"
 
 // Server answers everything that arrives on Lamina's one endpoint.
 type Server struct {
@@ -97,6 +103,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch path := req.URL.Path; {
 	case path == "/healthz":
 		s.health(w)
+	case s.o.Responses != nil && strings.HasPrefix(path, ResponsePath):
+		s.o.Responses.ServeHTTP(w, req)
 	case isArchivePath(path):
 		s.download(w, req)
 	default:

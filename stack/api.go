@@ -66,7 +66,8 @@ func NewAPI(o APIOptions) http.Handler {
 	for name, op := range a.operations() {
 		s.Actions[name] = func(ctx context.Context, in query.Form) (any, error) {
 			c, _ := identity.CallerOf(ctx) // proven
-			result, err := op(ctx, request{Form: in, Caller: c})
+			_, nested := parentOf(ctx)
+			result, err := op(ctx, request{Form: in, Caller: c, nested: nested})
 			return result, told(err)
 		}
 	}
@@ -162,6 +163,7 @@ func told(err error) error {
 type request struct {
 	query.Form
 	Caller identity.Caller
+	nested bool // by a step of a stack
 }
 
 func (in request) scope() lamina.Scope {

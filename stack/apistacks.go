@@ -23,7 +23,7 @@ func (in request) tags() (map[string]string, error) {
 	if n == 0 && in.Given("Tags") == nil {
 		return nil, nil
 	}
-	if n > maxTags {
+	if n > maxTags && !in.nested {
 		return nil, Validation.Errorf("1 validation error detected: Value at 'tags' failed to satisfy constraint: Member must have length less than or equal to %d", maxTags)
 	}
 	tags := make(map[string]string, n)
@@ -35,6 +35,8 @@ func (in request) tags() (map[string]string, error) {
 			return nil, Validation.Errorf("1 validation error detected: Value '%s' at 'tags.%d.member.key' failed to satisfy constraint: Member must have length between 1 and 128", query.Printable(key), i)
 		case len(value) > 256:
 			return nil, Validation.Errorf("1 validation error detected: Value at 'tags.%d.member.value' failed to satisfy constraint: Member must have length less than or equal to 256", i)
+		case strings.HasPrefix(strings.ToLower(key), "aws:") && in.nested:
+			continue // those of the outer stack
 		case strings.HasPrefix(strings.ToLower(key), "aws:"):
 			return nil, Validation.New("aws: prefixed tag key names are not allowed for external use.")
 		case twice:
@@ -129,6 +131,9 @@ func (in request) role() (string, error) { return in.sized("RoleARN", false, 204
 // the zero value for none; the caller sees to it that there is one when
 // UsePreviousTemplate says so.
 func (a *api) deploys(ctx context.Context, in request, previous store.Stack, direct bool, w *Wanted) error {
+	if parent, ok := parentOf(ctx); ok {
+		w.Capabilities = parent.Capabilities // what its client acknowledged
+	}
 	text, err := a.template(ctx, in)
 	if err != nil {
 		return err
@@ -250,7 +255,7 @@ func (a *api) CreateStack(ctx context.Context, in request) (any, error) {
 	if w.OnFailure, err = in.one("OnFailure", "DO_NOTHING", "ROLLBACK", "DELETE"); err != nil {
 		return nil, err
 	}
-	if w.OnFailure != "" && in.Given("DisableRollback") != nil {
+	if w.OnFailure != "" && w.DisableRollback {
 		return nil, Validation.New("Either DisableRollback or OnFailure can be specified, not both.")
 	}
 	if in.Given("UsePreviousTemplate") != nil {

@@ -164,12 +164,13 @@ func (e *Engine) CreateChangeSet(ctx context.Context, reference string, w Change
 	return c, nil
 }
 
-// stamp is when a stack was changed last.
+// stamp is when a stack was changed last, as precisely as the store knows it.
 func stamp(s store.Stack) time.Time {
-	if s.Updated.After(s.Created) {
-		return s.Updated
+	at := s.Created
+	if s.Updated.After(at) {
+		at = s.Updated
 	}
-	return s.Created
+	return at.Truncate(time.Millisecond)
 }
 
 // ExecuteChangeSet begins what a change set says. Reference is an ARN, or a name

@@ -167,14 +167,21 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 		return err
 	}
 	api := ownEndpoint(at.local.Addr())
-	pool, err := sandbox.NewPool(sandbox.Options{Log: log, Parked: c.Parked, Network: network, Endpoint: api, Images: images})
+	answers, err := openResponses(c, db, at, network, log)
+	if err != nil {
+		return err
+	}
+	defer answers.close()
+	pool, err := sandbox.NewPool(sandbox.Options{
+		Log: log, Parked: c.Parked, Network: network, Endpoint: api, Images: images, Responses: ownEndpoint(answers.addr()),
+	})
 	if err == nil {
 		inside := ""
 		if at := network.Inside(api); at.IsValid() {
 			inside = "http://" + at.String()
 		}
 		functions := runner.New(runner.Options{
-			Endpoint: inside, Directories: shown,
+			Endpoint: inside, Directories: shown, Trust: answers.trust,
 			Log: log, Sandboxes: pool, Layers: layers, Runtimes: set, Limits: limits, Now: time.Now,
 			Credentials: credentialsOf(who), Logs: kept, Idle: c.Idle, MaxEnvironments: c.Environments, CPUQuota: c.CPU == "quota",
 		})
@@ -216,7 +223,8 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 	answering := make(chan struct{})
 	front := server.New(server.Options{
 		Log: log, Verifier: verifier, Links: links, Archives: archives{blobs}, Ready: answering, Plane: plane, Audit: audited,
-		Requests: server.NewRequests(limits.APIRequests, limits.GetFunctionRequests, time.Now),
+		Responses: answers,
+		Requests:  server.NewRequests(limits.APIRequests, limits.GetFunctionRequests, time.Now),
 		Services: map[string]http.Handler{
 			"lambda": router, "sts": identity.NewSTS(who), "iam": identity.NewIAM(who),
 			identity.OrganizationsService: identity.NewOrganizations(who),
@@ -226,6 +234,8 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 		},
 	})
 
+	running.start(ctx, "responses", answers.serve)
+	running.start(ctx, "letterboxes", answers.Run)
 	running.start(ctx, "key uses", func(ctx context.Context) error { return verifier.Run(ctx, db) })
 	running.start(ctx, "preparation", plane.Run)
 	running.start(ctx, "provisioned concurrency", plane.KeepProvisioned)

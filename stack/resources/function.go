@@ -408,10 +408,6 @@ func (w *work) provision(ctx context.Context, name, qualifier string, c properti
 	})
 }
 
-func updateVersion(_ context.Context, w *work) (Made, error) { // there is nothing to update
-	return Made{PhysicalID: w.PhysicalID, Attributes: w.Attributes}, nil
-}
-
 func deleteVersion(ctx context.Context, w *work) error {
 	name, version := cutLast(w.PhysicalID)
 	if version == "" {

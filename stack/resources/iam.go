@@ -724,6 +724,10 @@ func (w *work) profileRoles(ctx context.Context, name string) (Made, error) {
 	return made, nil
 }
 
+func updateInstanceProfile(ctx context.Context, w *work) (Made, error) {
+	return w.profileRoles(ctx, w.PhysicalID)
+}
+
 func deleteInstanceProfile(ctx context.Context, w *work) error {
 	for _, role := range w.in.strings("Roles") {
 		err := ignoreGone(w.iam(ctx, "RemoveRoleFromInstanceProfile", url.Values{"InstanceProfileName": {w.PhysicalID}, "RoleName": {role}}, nil))
