@@ -131,7 +131,8 @@ func (s *Server) operation(w http.ResponseWriter, req *http.Request) {
 		s.refuse(w, req, err)
 		return
 	}
-	caller.Source, caller.Agent, caller.Secure = source(req), req.UserAgent(), req.TLS != nil
+	caller.Source, caller.Agent = source(req), req.UserAgent()
+	caller.Secure = req.TLS != nil || isLoopback(caller.Source)
 	service, ok := s.o.Services[caller.Service]
 	if !ok {
 		s.refuse(w, req, wire.UnknownOperation.Errorf("Lamina does not offer the service %q.", caller.Service))

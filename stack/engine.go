@@ -1,8 +1,10 @@
 package stack
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/lamina-run/lamina/identity"
@@ -24,11 +26,11 @@ type Parameters interface {
 	StackParameter(ctx context.Context, name string) (value string, secure bool, err error)
 }
 
-// Roles are assumed for CloudFormation.
+// Roles are assumed for CloudFormation: *identity.Authority.
 type Roles interface {
-	// AssumedBy returns a caller with the rights of a role that lets the service
-	// assume it, or lamina.ErrNotFound.
-	AssumedBy(ctx context.Context, service, role, session string) (identity.Caller, error)
+	// AssumedBy returns a caller with the rights of a role of an account that lets
+	// the service assume it for a stack, or lamina.ErrNotFound.
+	AssumedBy(ctx context.Context, account, service, role, session, source string) (identity.Caller, error)
 }
 
 // Options of an engine. All are needed but AtOnce.
@@ -46,14 +48,25 @@ type Options struct {
 // concurrent use; the caller of each is in its context (identity.CallerOf), and
 // may do it: permissions are not asked for here. Errors that a client is told are
 // *wire.Exception of the kinds in this package.
-type Engine struct{ o Options }
+type Engine struct {
+	o            Options
+	wake         chan struct{} // capacity 1: there may be work
+	cleanupPause time.Duration // between attempts to delete what an update left over
+
+	// For tests: the end of kill is as abrupt as that of the process, and gate is
+	// around each transaction of runs.
+	kill context.Context
+	gate func(update func() error) error
+
+	mu      sync.Mutex
+	running map[string]*run // by stack
+}
 
 // New returns an engine that does nothing until [Engine.Run].
-func New(o Options) *Engine { return &Engine{o: o} }
-
-// Run works on stacks until ctx ends, starting with those that an earlier process
-// left.
-func (e *Engine) Run(ctx context.Context) error { panic("soon") }
+func New(o Options) *Engine {
+	o.AtOnce = cmp.Or(o.AtOnce, stepsAtOnce)
+	return &Engine{o: o, wake: make(chan struct{}, 1), cleanupPause: 2 * time.Second, running: map[string]*run{}}
+}
 
 // Source is a template as the client sent it, and as JSON after its transforms;
 // Processed is empty for one without transforms.
@@ -82,47 +95,12 @@ type Wanted struct {
 	Protected        bool   // EnableTerminationProtection, of a creation
 }
 
-// CreateStack begins to create a stack, and returns its ARN. A stack that is
-// created by a step of another is nested in that.
-func (e *Engine) CreateStack(ctx context.Context, name string, w Wanted) (id string, err error) {
-	panic("soon")
-}
-
-// UpdateStack begins to update a stack, named by name or ARN, and returns its ARN.
-func (e *Engine) UpdateStack(ctx context.Context, reference string, w Wanted) (id string, err error) {
-	panic("soon")
-}
-
 // Deletion is how a stack is to be deleted.
 type Deletion struct {
 	Retain  []string // RetainResources
 	RoleARN string
 	Token   string
 	Force   bool // DeletionMode FORCE_DELETE_STACK
-}
-
-// DeleteStack begins to delete a stack. One that does not exist is a success.
-func (e *Engine) DeleteStack(ctx context.Context, reference string, d Deletion) error { panic("soon") }
-
-// CancelUpdateStack has an update that is under way rolled back.
-func (e *Engine) CancelUpdateStack(ctx context.Context, reference, token string) error { panic("soon") }
-
-// ContinueUpdateRollback goes on with a rollback of an update that failed. The
-// logical IDs to be skipped may be of nested stacks: Nested.Resource.
-func (e *Engine) ContinueUpdateRollback(ctx context.Context, reference, role, token string, skip []string) error {
-	panic("soon")
-}
-
-// RollbackStack rolls back what failed with rollback disabled, and returns the
-// stack's ARN.
-func (e *Engine) RollbackStack(ctx context.Context, reference, role, token string, retainOnCreate bool) (id string, err error) {
-	panic("soon")
-}
-
-// UpdateTerminationProtection says whether a stack may be deleted, and returns its
-// ARN.
-func (e *Engine) UpdateTerminationProtection(ctx context.Context, reference string, protected bool) (id string, err error) {
-	panic("soon")
 }
 
 // ChangeSetWanted is a change set to be made.
@@ -133,37 +111,6 @@ type ChangeSetWanted struct {
 	Description string
 	Nested      bool // IncludeNestedStacks
 	ImportExist bool // ImportExistingResources
-}
-
-// CreateChangeSet computes what an update would change, or a creation make; for
-// the latter it makes a stack in REVIEW_IN_PROGRESS if there is none. The change
-// set is complete, or has failed, when it returns: its Changes are a list of [Change] as
-// JSON.
-func (e *Engine) CreateChangeSet(ctx context.Context, reference string, w ChangeSetWanted) (store.StackChangeSet, error) {
-	panic("soon")
-}
-
-// ExecuteChangeSet begins what a change set says. Reference is an ARN, or a name
-// within the stack; disableRollback may be nil.
-func (e *Engine) ExecuteChangeSet(ctx context.Context, stack, reference, token string, disableRollback *bool, retainOnCreate bool) error {
-	panic("soon")
-}
-
-// DeleteChangeSet forgets a change set. One that does not exist is a success, if
-// its stack does.
-func (e *Engine) DeleteChangeSet(ctx context.Context, stack, reference string) error { panic("soon") }
-
-// Find returns a stack by its name or its ARN, which also finds deleted ones, of
-// the caller's account and region. The error is AWS's ValidationError:
-// "Stack with id X does not exist".
-func (e *Engine) Find(ctx context.Context, tx *store.Tx, reference string) (store.Stack, error) {
-	panic("soon")
-}
-
-// FindChangeSet returns a change set by its ARN, or by its name within a stack.
-// The error is AWS's ChangeSetNotFound.
-func (e *Engine) FindChangeSet(ctx context.Context, tx *store.Tx, stack, reference string) (store.StackChangeSet, error) {
-	panic("soon")
 }
 
 // Change is what happens to a resource, as change sets tell it.
@@ -196,7 +143,3 @@ type Detail struct {
 
 // Mask is what takes the place of a secret.
 const Mask = "****"
-
-// ShownResources are the resources of a stack as DescribeStackResources tells
-// them: one for each logical ID, ordered by it.
-func ShownResources(all []store.StackResource) []store.StackResource { panic("soon") }

@@ -47,10 +47,13 @@ type StackResourceState struct {
 	Tags                map[string]string `json:",omitzero"` // of the stack
 	Seed                string            `json:",omitzero"`
 
-	Made   bool                `json:",omitzero"` // by the operation that is under way
-	Keep   bool                `json:",omitzero"` // a leftover that is not deleted, only forgotten
-	Before *StackResourceState `json:",omitzero"` // what the update that is under way changed in place
-	Step   *StackStep          `json:",omitzero"` // that was begun, and is not known to have ended
+	NoEcho    bool                `json:",omitzero"` // nobody is to be shown the attributes
+	Operation string              `json:",omitzero"` // that dealt with it last
+	Tried     bool                `json:",omitzero"` // an update in place was begun since
+	Made      bool                `json:",omitzero"` // since the stack was last as it was wanted
+	Keep      bool                `json:",omitzero"` // a leftover that is not deleted, only forgotten
+	Before    *StackResourceState `json:",omitzero"` // it was changed in place: as it was when the stack was last as it was wanted
+	Step      *StackStep          `json:",omitzero"` // that was begun, and is not known to have ended
 }
 
 // StackStep is a change of a resource that was begun.
@@ -293,9 +296,18 @@ func (tx *Tx) PutStackImport(ctx context.Context, in lamina.Scope, name, stack s
 	return nil
 }
 
+// ImportsOfStack returns the names of the exports that a stack uses.
+func (tx *Tx) ImportsOfStack(ctx context.Context, stack string) ([]string, error) {
+	names, err := tx.texts(ctx, "SELECT name FROM stack_import WHERE stack = $1", stack)
+	if err != nil {
+		return nil, fmt.Errorf("imports of %s: %w", stack, err)
+	}
+	return names, nil
+}
+
 // KeepStackImports forgets the imports of a stack but those of names.
 func (tx *Tx) KeepStackImports(ctx context.Context, stack string, keep []string) error {
-	have, err := tx.texts(ctx, "SELECT name FROM stack_import WHERE stack = $1", stack)
+	have, err := tx.ImportsOfStack(ctx, stack)
 	for _, name := range have {
 		if err == nil && !slices.Contains(keep, name) {
 			err = tx.exec(ctx, "DELETE FROM stack_import WHERE stack = $1 AND name = $2", stack, name)

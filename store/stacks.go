@@ -29,23 +29,17 @@ type Stack struct {
 	Root   string // and of the outermost one
 
 	StackSettings
-	Operation *StackOperation // nil when none is under way
+	Operation *StackOperation // that is under way, or that failed and can be gone on with; else nil
 	Signal    StackSignal
 }
 
 // StackSettings are what a stack is, beside its resources.
 type StackSettings struct {
 	Deployment
-	Outputs     []StackOutput `json:",omitzero"`
-	Protected   bool          `json:",omitzero"` // from being deleted
-	CreateToken string        `json:",omitzero"` // ClientRequestToken of CreateStack
-	Operations  []LastStackOperation
-}
-
-// LastStackOperation is one of the operations that ended last.
-type LastStackOperation struct {
-	Kind string // CREATE_STACK
-	ID   string
+	Outputs   []StackOutput `json:",omitzero"`
+	Protected bool          `json:",omitzero"` // from being deleted
+	Token     string        `json:",omitzero"` // ClientRequestToken of the last operation
+	Deletion  time.Time     `json:",omitzero"` // when its deletion began
 }
 
 // Deployment is what a client asked a stack to be.
@@ -93,11 +87,9 @@ type StackOperation struct {
 	Retain          []string `json:",omitzero"` // logical IDs that a deletion leaves alone
 	Skip            []string `json:",omitzero"` // and those that a rollback does
 	ForceDeletion   bool     `json:",omitzero"`
-	Failure         string   `json:",omitzero"` // why it is rolled back
-	Cancelled       bool     `json:",omitzero"`
-	Attempts        int      `json:",omitzero"` // of the cleanup
 	Previous        *Deployment
 	PreviousOutputs []StackOutput `json:",omitzero"`
+	PreviousImports []string      `json:",omitzero"` // names of exports
 }
 
 // StackSignal asks whoever runs an operation of a stack to end it.

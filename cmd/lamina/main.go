@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/objects/backend"
 	"github.com/lamina-run/lamina/runner/sandbox"
 )
 
@@ -56,6 +57,8 @@ func main() {
 			sandbox.Init()
 		case sandbox.SpawnVerb:
 			sandbox.Spawn()
+		case backend.Verb:
+			backend.Main()
 		}
 	}
 	if filepath.Base(os.Args[0]) == "bootstrap" {
