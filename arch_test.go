@@ -56,7 +56,7 @@ var imports = map[string]struct {
 	"control":             {may: []string{".", "wire", "store", "identity", "identity/policy", "signing"}, mustNot: []string{"net/http", "database/sql", "os/exec"}},
 	"server":              {may: []string{".", "audit", "control", "identity", "wire", "wire/jsontarget", "wire/query", "logs"}, mustNot: []string{"database/sql"}},
 	"console/...":         {may: []string{".", "control", "identity", "wire", "logs", "console/..."}, mustNot: []string{"database/sql"}},
-	"stack":               {may: []string{".", "store", "identity", "wire", "wire/query", "stack/..."}, mustNot: []string{"database/sql"}},
+	"stack":               {may: []string{".", "store", "identity", "wire", "wire/query", "wire/jsontarget", "stack/..."}, mustNot: []string{"database/sql"}},
 	"stack/template":      {may: []string{"."}, mustNot: []string{"net/http", "database/sql", "os", "net", "log/slog"}},
 	"stack/sam":           {may: []string{".", "stack/template"}, mustNot: []string{"net/http", "database/sql", "os", "net", "log/slog"}},
 	"stack/resources":     {may: []string{".", "store", "identity", "wire", "wire/jsontarget", "stack/template"}, mustNot: []string{"database/sql"}},

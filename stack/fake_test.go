@@ -2,10 +2,13 @@ package stack
 
 import (
 	"context"
+	"crypto/rand"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -20,6 +23,7 @@ import (
 
 	"github.com/lamina-run/lamina"
 	"github.com/lamina-run/lamina/identity"
+	"github.com/lamina-run/lamina/internal/testkit"
 	"github.com/lamina-run/lamina/stack/resources"
 	"github.com/lamina-run/lamina/store"
 )
@@ -466,3 +470,48 @@ func thing(id, properties string, more ...string) string {
 }
 
 func things(all ...string) Wanted { return body(strings.Join(all, ", ")) }
+
+// testPostgres names the environment variable with the URL of a server on which
+// the tests may create databases; .ci/postgres.sh starts one.
+const testPostgres = "LAMINA_TEST_POSTGRES"
+
+var needPostgres = testkit.Probe{Name: "postgres", Missing: func() string {
+	if os.Getenv(testPostgres) == "" {
+		return testPostgres + " is not set; see .ci/postgres.sh"
+	}
+	return ""
+}}
+
+func eachDatabase(t *testing.T, run func(t *testing.T, o store.Options)) {
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		run(t, store.Options{Path: filepath.Join(t.TempDir(), "lamina.db"), SecretKey: testKey})
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		run(t, postgresOptions(t))
+	})
+}
+
+func postgresOptions(t testing.TB) store.Options {
+	testkit.Need(t, needPostgres)
+	server, err := url.Parse(os.Getenv(testPostgres))
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := "lamina_" + strings.ToLower(rand.Text())
+	on := func(statement string) {
+		db, err := sql.Open("pgx", os.Getenv(testPostgres))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if _, err := db.Exec(statement); err != nil {
+			t.Errorf("%s: %v", statement, err)
+		}
+	}
+	on("CREATE DATABASE " + name)
+	t.Cleanup(func() { on("DROP DATABASE " + name + " WITH (FORCE)") })
+	server.Path = "/" + name
+	return store.Options{URL: server.String(), SecretKey: testKey}
+}

@@ -21,7 +21,7 @@ import (
 	"github.com/lamina-run/lamina/store"
 )
 
-var randomRuns = flag.Int("stacks", 40, "random stacks to work on")
+var randomRuns = flag.Int("stacks", 25, "random stacks to work on")
 
 var errKilled = errors.New("killed")
 

@@ -76,7 +76,16 @@ func (r *run) deploy() (failed []string, err error) {
 		o.deadline = r.s.Operation.Deadline
 	}
 	failed, err = r.walk(tasks, o)
-	if errors.Is(err, errDeadline) {
+	late := errors.Is(err, errDeadline)
+	if late || err == nil && len(failed) > 0 {
+		// Another server may have begun steps that this one has not come to.
+		var more []string
+		if more, err = r.settle(late || o.cancels); err != nil {
+			return nil, err
+		}
+		failed = append(failed, more...)
+	}
+	if late {
 		return nil, &failure{timeExceeded}
 	}
 	slices.Sort(failed)
@@ -418,9 +427,10 @@ func (r *run) moved(row *store.StackResource, was store.StackResource, physicalI
 	return forget
 }
 
-// settle finds out what became of steps that a server began and did not end, so
-// that they can be taken back.
-func (r *run) settle() error {
+// settle finds out what became of steps that a server began and did not end. It
+// returns the logical IDs of those that failed, which all have when they count as
+// cancelled.
+func (r *run) settle(cancelled bool) (failed []string, err error) {
 	var tasks []task
 	for _, k := range r.keys() {
 		row := r.rows[k]
@@ -430,14 +440,14 @@ func (r *run) settle() error {
 		tasks = append(tasks, task{
 			key: k.String(), waits: waits(row.Type),
 			begin: func() (func(context.Context) outcome, bool, error) { return r.resume(row), false, nil },
-			end:   func(o outcome, _ bool) (bool, error) { return r.endStep(k, o, true) },
+			end:   func(o outcome, _ bool) (bool, error) { return r.endStep(k, o, cancelled) },
 		})
 	}
 	if len(tasks) == 0 {
-		return nil
+		return nil, nil
 	}
-	_, err := r.walk(tasks, walkOptions{independent: true})
-	return err
+	failed, err = r.walk(tasks, walkOptions{independent: true})
+	return names(failed), err
 }
 
 func (k rowKey) String() string { return k.id + "#" + strconv.FormatInt(k.generation, 10) }
@@ -523,7 +533,7 @@ func names(keys []string) []string {
 
 // remove deletes all resources of a stack that is rolled back or deleted.
 func (r *run) remove() error {
-	if err := r.settle(); err != nil {
+	if _, err := r.settle(true); err != nil {
 		return err
 	}
 	op, deleting := r.s.Operation, r.s.Status == deleteInProgress
@@ -594,7 +604,7 @@ func erase(ctx context.Context, tx *store.Tx, s *store.Stack, now time.Time) err
 
 // back takes an update back.
 func (r *run) back() error {
-	if err := r.settle(); err != nil {
+	if _, err := r.settle(true); err != nil {
 		return err
 	}
 	var tasks []task
