@@ -17,7 +17,6 @@ import (
 	"math/big"
 	"net/url"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -132,7 +131,7 @@ func onBothDatabases(t *testing.T, run func(t *testing.T, p *signingPlane)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
-		run(t, newSigningPlane(t, store.Options{Path: filepath.Join(t.TempDir(), "lamina.db")}))
+		run(t, newSigningPlane(t, store.Options{Path: database(t)}))
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
@@ -447,7 +446,7 @@ func TestEnforceOnUpdate(t *testing.T) {
 
 func TestCodeSigningConfigOperations(t *testing.T) {
 	t.Parallel()
-	s := newSigningPlane(t, store.Options{Path: filepath.Join(t.TempDir(), "lamina.db")})
+	s := newSigningPlane(t, store.Options{Path: database(t)})
 	publishers := []string{"arn:aws:signer:eu-west-1:000000000000:/signing-profiles/test"} // need not exist
 	out, err := s.CreateCodeSigningConfig(s.ctx, &wire.CreateCodeSigningConfigRequest{
 		AllowedPublishers: &wire.AllowedPublishers{SigningProfileVersionArns: publishers}, Tags: map[string]string{"a": "b"},
@@ -590,7 +589,7 @@ func errorOf[T any](_ T, err error) error { return err }
 
 func TestSigningProfileOperations(t *testing.T) {
 	t.Parallel()
-	s := newSigningPlane(t, store.Options{Path: filepath.Join(t.TempDir(), "lamina.db")})
+	s := newSigningPlane(t, store.Options{Path: database(t)})
 	me := newPublisher(t, "me", s.now, nil)
 	first := s.addProfile(t, "me", me)
 	s.now = s.now.Add(time.Second)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -83,10 +84,43 @@ func (noLocations) Location(_ context.Context, d lamina.Digest) string {
 	return "http://archives/" + d.String()
 }
 
+// emptyDatabase is one that was just made. Making it takes longer than most tests
+// do, so it is made once and copied.
+var emptyDatabase = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "control")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "lamina.db")
+	db, err := store.Open(context.Background(), store.Options{Path: path})
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Close(); err != nil { // its log becomes part of the file
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
+// database returns the path of an empty database.
+func database(t *testing.T) string {
+	t.Helper()
+	data, err := emptyDatabase()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "lamina.db")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // plane is a running plane on a database of its own, and the context of a caller.
 func plane(t *testing.T, f *fakeInvoker) (*control.Plane, context.Context) {
 	t.Helper()
-	return planeOn(t, f, filepath.Join(t.TempDir(), "lamina.db"))
+	return planeOn(t, f, database(t))
 }
 
 func planeOn(t *testing.T, f *fakeInvoker, path string) (*control.Plane, context.Context) {
@@ -198,7 +232,7 @@ func TestUpdateInProgressRefusesAnother(t *testing.T) {
 
 func TestPreparationOutlivesTheServer(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "lamina.db")
+	path := database(t)
 	t.Run("first server stops before the function is active", func(t *testing.T) {
 		p, ctx := planeOn(t, &fakeInvoker{gate: make(chan struct{})}, path)
 		create(t, p, ctx, "left")

@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -526,7 +525,7 @@ const deliveryChild = "LAMINA_TEST_DELIVERY_CHILD"
 // one delivers what it left.
 func TestDeliverySurvivesKill(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "lamina.db")
+	path := database(t)
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestDeliveryChild$")
 	child.Env = append(os.Environ(), deliveryChild+"="+path)
 	out, err := child.StdoutPipe()
@@ -576,7 +575,7 @@ func TestDeliveryChild(t *testing.T) {
 // the next one at once.
 func TestStoppingHandsDeliveriesBack(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "lamina.db")
+	path := database(t)
 	tried := make(chan struct{}, 1000)
 	a := startEvents(t, eventOptions{path: path, queues: &fakeQueues{refuse: func(int) error {
 		tried <- struct{}{}

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -75,7 +74,7 @@ type eventOptions struct {
 func startEvents(t *testing.T, o eventOptions) *eventServer {
 	t.Helper()
 	if o.path == "" {
-		o.path = filepath.Join(t.TempDir(), "lamina.db")
+		o.path = database(t)
 	}
 	db, err := store.Open(t.Context(), store.Options{Path: o.path})
 	if err != nil {
@@ -420,7 +419,7 @@ func TestSlowFunctionLeavesRoom(t *testing.T) {
 // TestEventServersAtOnce: two servers on one database share the events.
 func TestEventServersAtOnce(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "lamina.db")
+	path := database(t)
 	const events = 30
 	a := startEvents(t, eventOptions{path: path})
 	a.function("fn") // before there are two: it waits for its preparation only so long
@@ -442,7 +441,7 @@ func TestEventServersAtOnce(t *testing.T) {
 // another, and counts as not tried.
 func TestStoppingHandsEventsBack(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "lamina.db")
+	path := database(t)
 	a := startEvents(t, eventOptions{path: path, answer: func(ctx context.Context, _ lamina.Invocation) (lamina.Result, error) {
 		<-ctx.Done()
 		return lamina.Result{FunctionError: lamina.Unhandled}, nil
@@ -468,7 +467,7 @@ const eventChild = "LAMINA_TEST_EVENT_CHILD"
 // of them; the next one runs both, with their request IDs.
 func TestEventSurvivesKill(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "lamina.db")
+	path := database(t)
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestEventChild$")
 	child.Env = append(os.Environ(), eventChild+"="+path)
 	out, err := child.StdoutPipe()

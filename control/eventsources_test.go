@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -314,7 +313,7 @@ func TestEventSourceMappingStates(t *testing.T) {
 // A mapping that is under way can't be changed; the next server goes on with it.
 func TestEventSourceMappingUnderWay(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "lamina.db")
+	path := database(t)
 	var id string
 	t.Run("the server stops at once", func(t *testing.T) {
 		p, ctx := stillPlane(t, path)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -107,7 +106,7 @@ func twoVPCs() *fakeNetworks {
 func TestVPCIsLookedUp(t *testing.T) {
 	t.Parallel()
 	f := twoVPCs()
-	path := filepath.Join(t.TempDir(), "lamina.db")
+	path := database(t)
 	p, ctx := planeWithNetworks(t, path, f)
 	wantVPC := func(what string, got *wire.FunctionConfiguration, vpc string, subnets, groups []string) {
 		t.Helper()
@@ -168,7 +167,7 @@ func TestVPCIsLookedUp(t *testing.T) {
 func TestNetworksThatAreRefused(t *testing.T) {
 	t.Parallel()
 	f := twoVPCs()
-	p, ctx := planeWithNetworks(t, filepath.Join(t.TempDir(), "lamina.db"), f)
+	p, ctx := planeWithNetworks(t, database(t), f)
 	create(t, p, ctx, "fn", func(in *wire.CreateFunctionRequest) { in.VpcConfig = vpcOf([]string{"subnet-1a"}, []string{"sg-1"}) })
 	before := settled(t, p, ctx, "fn")
 	for name, c := range map[string]struct {
@@ -229,7 +228,7 @@ func TestNetworksThatAreRefused(t *testing.T) {
 func TestEC2IsNotAskedInVain(t *testing.T) {
 	t.Parallel()
 	f := twoVPCs()
-	p, ctx := planeWithNetworks(t, filepath.Join(t.TempDir(), "lamina.db"), f)
+	p, ctx := planeWithNetworks(t, database(t), f)
 	vpc := vpcOf([]string{"subnet-0"}, []string{"sg-0"})
 	_, err := p.UpdateFunctionConfiguration(ctx, &wire.UpdateFunctionConfigurationRequest{FunctionName: "absent", VpcConfig: vpc})
 	wantException(t, "no function", err, wire.ResourceNotFound, "Function not found: arn:aws:lambda:eu-west-1:000000000000:function:absent")
@@ -249,7 +248,7 @@ func TestEC2IsNotAskedInVain(t *testing.T) {
 func TestVPCThatMovesWhileItIsLookedUp(t *testing.T) {
 	t.Parallel()
 	f := twoVPCs()
-	p, ctx := planeWithNetworks(t, filepath.Join(t.TempDir(), "lamina.db"), f)
+	p, ctx := planeWithNetworks(t, database(t), f)
 	create(t, p, ctx, "fn", func(in *wire.CreateFunctionRequest) { in.VpcConfig = vpcOf([]string{"subnet-1a"}, []string{"sg-1"}) })
 	settled(t, p, ctx, "fn")
 	f.meanwhile = func() {
@@ -270,7 +269,7 @@ func TestVPCThatMovesWhileItIsLookedUp(t *testing.T) {
 // function goes elsewhere.
 func TestVPCWithoutEC2(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "lamina.db")
+	path := database(t)
 	t.Run("with EC2", func(t *testing.T) {
 		p, ctx := planeWithNetworks(t, path, twoVPCs())
 		create(t, p, ctx, "fn", func(in *wire.CreateFunctionRequest) { in.VpcConfig = vpcOf([]string{"subnet-1a"}, []string{"sg-1"}) })

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -59,7 +58,7 @@ func (f *fakeObjects) Get(_ context.Context, o lamina.Object, most int64, w io.W
 
 func planeWithObjects(t *testing.T, f *fakeObjects) (*control.Plane, context.Context, *[]*staged) {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "lamina.db")})
+	db, err := store.Open(t.Context(), store.Options{Path: database(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -19,7 +18,7 @@ import (
 // preparation, fails some of that, and ends the plane during another.
 func TestPublishedLayersArePrepared(t *testing.T) {
 	t.Parallel()
-	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "lamina.db")})
+	db, err := store.Open(t.Context(), store.Options{Path: database(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package control_test
 import (
 	"context"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -164,7 +163,7 @@ func wantProvisioned(t *testing.T, p *control.Plane, ctx context.Context, qualif
 func TestProvisionedStatesAreTheEnvironments(t *testing.T) {
 	t.Parallel()
 	f := newFakeProvisioner()
-	p, ctx, _ := provisionedPlane(t, f, &fakeInvoker{}, filepath.Join(t.TempDir(), "lamina.db"))
+	p, ctx, _ := provisionedPlane(t, f, &fakeInvoker{}, database(t))
 	published(t, p, ctx, 1)
 	revision := func() string {
 		v, err := p.GetFunctionConfiguration(ctx, &wire.GetFunctionConfigurationRequest{FunctionName: "hello", Qualifier: ptr("1")})
@@ -212,7 +211,7 @@ func TestProvisionedStatesAreTheEnvironments(t *testing.T) {
 func TestProvisionedFollowsItsAlias(t *testing.T) {
 	t.Parallel()
 	f := newFakeProvisioner()
-	path := filepath.Join(t.TempDir(), "lamina.db")
+	path := database(t)
 	p, ctx, stop := provisionedPlane(t, f, &fakeInvoker{}, path)
 	published(t, p, ctx, 2)
 	alias(t, p, ctx, "live", "1")
@@ -248,7 +247,7 @@ func TestProvisionedFollowsItsAlias(t *testing.T) {
 func TestProvisionedGoesWithTheVersionAndTheFunction(t *testing.T) {
 	t.Parallel()
 	f := newFakeProvisioner()
-	p, ctx, _ := provisionedPlane(t, f, &fakeInvoker{}, filepath.Join(t.TempDir(), "lamina.db"))
+	p, ctx, _ := provisionedPlane(t, f, &fakeInvoker{}, database(t))
 	published(t, p, ctx, 2)
 	for _, v := range []string{"1", "2"} {
 		mustProvision(t, p, ctx, v, 2)
@@ -268,7 +267,7 @@ func TestProvisionedWaitsForThePreparation(t *testing.T) {
 	t.Parallel()
 	f := newFakeProvisioner()
 	invoker := &fakeInvoker{gate: make(chan struct{})}
-	p, ctx, _ := provisionedPlane(t, f, invoker, filepath.Join(t.TempDir(), "lamina.db"))
+	p, ctx, _ := provisionedPlane(t, f, invoker, database(t))
 	create(t, p, ctx, "hello", func(in *wire.CreateFunctionRequest) { in.Publish = ptr(true) })
 	mustProvision(t, p, ctx, "1", 1)
 	wantProvisioned(t, p, ctx, "1", "IN_PROGRESS", "", 0)
@@ -278,7 +277,7 @@ func TestProvisionedWaitsForThePreparation(t *testing.T) {
 
 func TestProvisionedConflicts(t *testing.T) {
 	t.Parallel()
-	p, ctx, _ := provisionedPlane(t, newFakeProvisioner(), &fakeInvoker{}, filepath.Join(t.TempDir(), "lamina.db"))
+	p, ctx, _ := provisionedPlane(t, newFakeProvisioner(), &fakeInvoker{}, database(t))
 	published(t, p, ctx, 2)
 	alias(t, p, ctx, "live", "1")
 	alias(t, p, ctx, "other", "1")
@@ -305,7 +304,7 @@ func TestProvisionedConflicts(t *testing.T) {
 
 func TestProvisionedLimits(t *testing.T) {
 	t.Parallel()
-	p, ctx, _ := provisionedPlane(t, newFakeProvisioner(), &fakeInvoker{}, filepath.Join(t.TempDir(), "lamina.db"))
+	p, ctx, _ := provisionedPlane(t, newFakeProvisioner(), &fakeInvoker{}, database(t))
 	published(t, p, ctx, 2)
 	create(t, p, ctx, "neighbour")
 	reserve := func(name string, n int64) error {
@@ -350,7 +349,7 @@ func TestProvisionedLimits(t *testing.T) {
 func TestProvisionedTakesFromReserved(t *testing.T) {
 	t.Parallel()
 	invoker := &fakeInvoker{holding: make(chan struct{})}
-	p, ctx, _ := provisionedPlane(t, newFakeProvisioner(), invoker, filepath.Join(t.TempDir(), "lamina.db"))
+	p, ctx, _ := provisionedPlane(t, newFakeProvisioner(), invoker, database(t))
 	published(t, p, ctx, 1)
 	if _, err := p.PutFunctionConcurrency(ctx, &wire.PutFunctionConcurrencyRequest{FunctionName: "hello", ReservedConcurrentExecutions: 1}); err != nil {
 		t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,7 +23,7 @@ import (
 // throttlePlane is a plane with its own limits and clock.
 func throttlePlane(t *testing.T, f *fakeInvoker, now func() time.Time, edit func(*lamina.Limits)) (*control.Plane, context.Context) {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "lamina.db")})
+	db, err := store.Open(t.Context(), store.Options{Path: database(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

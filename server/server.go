@@ -21,6 +21,7 @@ import (
 	"github.com/lamina-run/lamina/identity"
 	"github.com/lamina-run/lamina/wire"
 	"github.com/lamina-run/lamina/wire/jsontarget"
+	"github.com/lamina-run/lamina/wire/query"
 )
 
 // Options are the parts that New assembles.
@@ -130,7 +131,8 @@ func (s *Server) operation(w http.ResponseWriter, req *http.Request) {
 		s.refuse(w, req, err)
 		return
 	}
-	caller.Source, caller.Agent, caller.Secure = source(req), req.UserAgent(), req.TLS != nil
+	caller.Source, caller.Agent = source(req), req.UserAgent()
+	caller.Secure = req.TLS != nil || isLoopback(caller.Source)
 	service, ok := s.o.Services[caller.Service]
 	if !ok {
 		s.refuse(w, req, wire.UnknownOperation.Errorf("Lamina does not offer the service %q.", caller.Service))
@@ -212,7 +214,7 @@ func (s *Server) refuse(w http.ResponseWriter, req *http.Request, err error) {
 		slog.String("request_id", wire.RequestID(req.Context())), slog.String("path", req.URL.Path), slog.Any("err", err))
 	drain(w, req)
 	if service := identity.QueryService(req); service != "" {
-		identity.WriteQueryError(w, service, wire.RequestID(req.Context()), ex)
+		query.WriteError(w, service, wire.RequestID(req.Context()), ex)
 		return
 	}
 	if jsontarget.Speaks(req) {

@@ -30,6 +30,7 @@ import (
 	"github.com/lamina-run/lamina/runner/runtimes"
 	"github.com/lamina-run/lamina/runner/sandbox"
 	"github.com/lamina-run/lamina/server"
+	"github.com/lamina-run/lamina/stack"
 	"github.com/lamina-run/lamina/store"
 	"github.com/lamina-run/lamina/wire"
 )
@@ -142,7 +143,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, closeAudit()) }()
-	var running stack
+	var running ensemble
 	defer func() { err = errors.Join(err, running.stop()) }()
 	running.start(ctx, "logs", kept.Run) // first, and so ended after those who print
 	var invoker interface {
@@ -220,13 +221,15 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 	router := wire.NewRouter(wire.Options{Log: log, Authorize: plane.Authorize, MaxZip: limits.ZippedUpload, MaxBody: wire.BodyFor(limits.ZippedUpload), MaxPayload: limits.RequestPayload, Stage: stage})
 	plane.Register(router)
 	verifier := identity.NewVerifier(who.Keys, time.Now).AcceptSessions(sessions, who.Principals)
+	inside := &within{}
+	stacks, cloudFormation := newStacks(db, who, answers.Responses, inside, log)
 	answering := make(chan struct{})
 	front := server.New(server.Options{
 		Log: log, Verifier: verifier, Links: links, Archives: archives{blobs}, Ready: answering, Plane: plane, Audit: audited,
 		Responses: answers,
 		Requests:  server.NewRequests(limits.APIRequests, limits.GetFunctionRequests, time.Now),
 		Services: map[string]http.Handler{
-			"lambda": router, "sts": identity.NewSTS(who), "iam": identity.NewIAM(who),
+			"lambda": router, "sts": identity.NewSTS(who), "iam": identity.NewIAM(who), stack.Service: cloudFormation,
 			identity.OrganizationsService: identity.NewOrganizations(who),
 			server.LogsService:            server.NewLogs(kept, who.Authority, log),
 			parameters.Service:            parameters.New(parameters.Options{Store: db, Authority: who.Authority, Log: log, Now: time.Now}),
@@ -234,12 +237,14 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 		},
 	})
 
+	inside.Server = front
 	running.start(ctx, "responses", answers.serve)
 	running.start(ctx, "letterboxes", answers.Run)
 	running.start(ctx, "key uses", func(ctx context.Context) error { return verifier.Run(ctx, db) })
 	running.start(ctx, "preparation", plane.Run)
 	running.start(ctx, "provisioned concurrency", plane.KeepProvisioned)
 	running.start(ctx, "events", plane.RunEvents)
+	running.start(ctx, "stacks", stacks.Run)
 	running.start(ctx, "sweeper", func(ctx context.Context) error { return sweep(ctx, db, blobs, layers, log) })
 	for _, l := range at.all() {
 		running.start(ctx, "listener", func(ctx context.Context) error { return front.Serve(ctx, l, requestGrace) })
@@ -448,9 +453,9 @@ func sweep(ctx context.Context, db *store.Store, blobs *blob.Disk, layers *layer
 	}
 }
 
-// stack runs long-lived parts, each on top of those started before it, and stops
+// ensemble runs long-lived parts, each on top of those started before it, and stops
 // them from the top down.
-type stack struct {
+type ensemble struct {
 	parts  []part
 	failed chan error // one error for each part that ended by itself; buffered for all
 }
@@ -461,10 +466,10 @@ type part struct {
 	ended  chan error // one send, when run returned
 }
 
-// maxParts is how many parts a stack can hold.
-const maxParts = 16
+// maxParts is how many parts an ensemble can hold.
+const maxParts = 32
 
-func (s *stack) start(ctx context.Context, name string, run func(context.Context) error) {
+func (s *ensemble) start(ctx context.Context, name string, run func(context.Context) error) {
 	if s.failed == nil {
 		s.failed = make(chan error, maxParts)
 	}
@@ -485,7 +490,7 @@ func (s *stack) start(ctx context.Context, name string, run func(context.Context
 }
 
 // wait returns when ctx ends or a part fails.
-func (s *stack) wait(ctx context.Context) error {
+func (s *ensemble) wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return nil
@@ -495,7 +500,7 @@ func (s *stack) wait(ctx context.Context) error {
 }
 
 // stop ends the parts in reverse order and reports what they returned.
-func (s *stack) stop() error {
+func (s *ensemble) stop() error {
 	var all []error
 	for i := len(s.parts) - 1; i >= 0; i-- {
 		s.parts[i].cancel()

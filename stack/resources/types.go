@@ -7,6 +7,8 @@ var behaviours = map[string]behaviour{
 	"AWS::CloudFormation::Stack":               {create: createNested, update: updateNested, remove: deleteNested},
 	"AWS::CloudFormation::WaitCondition":       {create: createWait, update: updateWait, remove: deleteRecorded, check: checkWait},
 	"AWS::CloudFormation::WaitConditionHandle": {create: createHandle, update: updateNothing, remove: deleteHandle},
+	"AWS::CodeDeploy::Application":             {create: createDeployment("ApplicationName"), update: updateNothing, remove: deleteRecorded},
+	"AWS::CodeDeploy::DeploymentGroup":         {create: createDeployment("DeploymentGroupName"), update: updateDeploymentGroup, remove: deleteRecorded, check: checkDeploymentGroup},
 	"AWS::ECR::Repository":                     {create: createRepository, update: updateRepository, remove: deleteRecorded},
 	"AWS::IAM::AccessKey":                      {create: createAccessKey, update: updateAccessKey, remove: deleteAccessKey},
 	"AWS::IAM::Group":                          {create: creating(groups), update: withPath(groups), remove: deleting(groups)},
