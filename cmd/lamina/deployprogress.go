@@ -71,9 +71,9 @@ type follower struct {
 	api     *stackClient
 	stackID string
 	notes   io.Writer
-	screen  *os.File // nil when notes is no terminal
-	since   string   // the last event seen
-	started bool     // an event was seen
+	screen  *os.File  // nil when notes is no terminal
+	since   string    // the last event seen
+	started bool      // an event was seen
 	began   time.Time // of the first event, by the server's clock
 	rows    []*progressRow
 	failed  []stackEvent
