@@ -469,6 +469,7 @@ func TestSeveralServers(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, o store.Options) {
 		r := newRigOn(t, o)
+		r.e.shared = true
 		var mu sync.Mutex
 		steps := map[string]int{}
 		r.world.fail = func(kind string, s *resources.Step) error {
@@ -483,6 +484,7 @@ func TestSeveralServers(t *testing.T) {
 		ended := make(chan error, others)
 		for range others {
 			e := New(r.e.o)
+			e.shared = true
 			go func() { ended <- e.Run(ctx) }()
 		}
 		var ids []string
