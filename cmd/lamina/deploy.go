@@ -184,7 +184,7 @@ func (d *deployer) deploy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	exists := now.Status != "" && now.Status != "REVIEW_IN_PROGRESS"
+	exists := now.Status != "" && now.Status != "REVIEW_IN_PROGRESS" && now.Status != "DELETE_COMPLETE"
 	in := url.Values{"StackName": {d.name}, "ChangeSetType": {"CREATE"}}
 	if exists {
 		in.Set("ChangeSetType", "UPDATE")

@@ -50,7 +50,7 @@ func (c *stackClient) events(ctx context.Context, stackID, since string) ([]stac
 		if err := c.stacks(ctx, "DescribeStackEvents", in, &page); err != nil {
 			return nil, err
 		}
-		i := slices.IndexFunc(page.Events, func(e stackEvent) bool { return e.ID == since })
+		i := slices.IndexFunc(page.Events, func(e stackEvent) bool { return since != "" && e.ID == since })
 		if i >= 0 {
 			out = append(out, page.Events[:i]...)
 			break

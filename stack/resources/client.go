@@ -65,6 +65,8 @@ func again(f *Failure) bool {
 		return true
 	case f.Code == "ResourceConflictException":
 		return strings.Contains(f.Message, "in progress") || strings.Contains(f.Message, "in the following state: Pending") || strings.Contains(f.Message, "concurrent")
+	case f.Code == "ResourceInUseException":
+		return strings.Contains(f.Message, "event source mapping because it is in use") // it is changing
 	case f.Code == "OperationAborted", f.Code == "ConcurrentModification", f.Code == "OperationAbortedException":
 		return true
 	}

@@ -358,10 +358,13 @@ func updateEventSourceMapping(ctx context.Context, w *work) (Made, error) {
 
 func deleteEventSourceMapping(ctx context.Context, w *work) error {
 	path := mappingsPath + "/" + url.PathEscape(w.PhysicalID)
-	if err := w.lambda(ctx, http.MethodDelete, path, nil, nil); err != nil {
-		if f, ok := asFailure(err); !ok || f.Code != "ResourceInUseException" || !strings.Contains(f.Message, "Deleting") && !w.Again {
-			return err
-		}
+	var m mapping
+	err := w.lambda(ctx, http.MethodGet, path, nil, &m)
+	if err == nil && m.State != "Deleting" {
+		err = w.lambda(ctx, http.MethodDelete, path, nil, nil)
+	}
+	if err != nil {
+		return err
 	}
 	late := &Failure{Handler: "NotStabilized", Message: "Event source mapping " + w.PhysicalID + " was not deleted in time."}
 	return w.await(ctx, mappingLimit, late, func() (bool, error) {

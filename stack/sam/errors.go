@@ -9,17 +9,20 @@ import (
 // Error is a template that the transform does not accept, in the translator's
 // words.
 type Error struct {
-	Causes []string
+	Causes []string // none when AWS's translator breaks on the template
 }
 
 // Error is what CloudFormation tells after "failed with: ".
 func (e *Error) Error() string {
+	if len(e.Causes) == 0 {
+		return "Internal transform failure."
+	}
 	return fmt.Sprintf("Invalid Serverless Application Specification document. Number of errors found: %d. %s", len(e.Causes), strings.Join(e.Causes, " "))
 }
 
 // errInternal is told of templates that the translator breaks on, as
 // CloudFormation does.
-var errInternal = errors.New("Internal transform failure.") //nolint:staticcheck // CloudFormation's words
+var errInternal = new(Error)
 
 // cause is one thing that is wrong; the rest of the template is looked at for
 // more.

@@ -21,8 +21,11 @@ var functionSchema = slices.Concat(
 	passed("RolePath"),
 	[]property{
 		stringProperty("PermissionsBoundary"),
-		{name: "Environment", is: isMapOf(isMap)}, {name: "Events", is: isMapOf(isMap)},
-		mapProperty("Tags"), {name: "PropagateTags", is: isBool}, {name: "Tracing", is: isStringOrMap},
+		{name: "Environment", is: isMapOf(isMap)},
+		{name: "Events", is: isMapOf(isMap)},
+		mapProperty("Tags"),
+		{name: "PropagateTags", is: isBool},
+		{name: "Tracing", is: isStringOrMap},
 	},
 	passed("KmsKeyArn"),
 	[]property{mapProperty("DeploymentPreference")},
@@ -30,7 +33,8 @@ var functionSchema = slices.Concat(
 	[]property{{name: "Layers", is: isListOf(isStringOrMap)}, mapProperty("EventInvokeConfig")},
 	passed("EphemeralStorage"),
 	[]property{
-		{name: "AutoPublishAlias", is: isString}, {name: "AutoPublishCodeSha256", is: isString},
+		{name: "AutoPublishAlias", is: isString},
+		{name: "AutoPublishCodeSha256", is: isString},
 		{name: "AutoPublishAliasAllProperties", is: isBool, literal: true},
 	},
 	passed("VersionDescription", "ProvisionedConcurrencyConfig", "FileSystemConfigs", "ImageConfig", "CodeSigningConfigArn", "Architectures"),

@@ -10,9 +10,12 @@ const (
 )
 
 var layerSchema = []property{
-	{name: "LayerName", is: isStringOrMap}, stringProperty("Description"), {name: "PublishLambdaVersion", is: isBool},
+	{name: "LayerName", is: isStringOrMap},
+	stringProperty("Description"),
+	{name: "PublishLambdaVersion", is: isBool},
 	{name: "ContentUri", is: isStringOrMap, required: true},
-	{name: "CompatibleArchitectures", is: isListOf(isStringOrMap)}, {name: "CompatibleRuntimes", is: isListOf(isStringOrMap)},
+	{name: "CompatibleArchitectures", is: isListOf(isStringOrMap)},
+	{name: "CompatibleRuntimes", is: isListOf(isStringOrMap)},
 	stringProperty("LicenseInfo"), stringProperty("RetentionPolicy"),
 }
 
@@ -87,8 +90,11 @@ func (t *transform) layer(id string, body map[string]any) ([]*resource, error) {
 }
 
 var applicationSchema = []property{
-	{name: "Location", is: isStringOrMap, required: true}, stringProperty("TemplateUrl"), mapProperty("Parameters"),
-	{name: "NotificationARNs", is: isListOf(isStringOrMap)}, mapProperty("Tags"), {name: "TimeoutInMinutes", is: isInt},
+	{name: "Location", is: isStringOrMap, required: true},
+	stringProperty("TemplateUrl"), mapProperty("Parameters"),
+	{name: "NotificationARNs", is: isListOf(isStringOrMap)},
+	mapProperty("Tags"),
+	{name: "TimeoutInMinutes", is: isInt},
 }
 
 // application makes a nested stack.

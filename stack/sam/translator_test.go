@@ -146,7 +146,7 @@ func comparable(v any) any {
 	return v
 }
 
-var seeds = flag.Uint64("seeds", 400, "random templates that are compared")
+var seeds = flag.Uint64("seeds", 200, "random templates that are compared")
 
 func TestRandomTemplates(t *testing.T) {
 	t.Parallel()

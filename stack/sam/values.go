@@ -1,9 +1,10 @@
 package sam
 
 import (
-	"crypto/sha1" //nolint:gosec // names resources as SAM does; protects nothing
+	"crypto/sha1" // names resources as SAM does; protects nothing
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/big"
@@ -61,12 +62,15 @@ func isNoValue(v any) bool {
 	return ok && name == "Ref" && of == "AWS::NoValue"
 }
 
+// errBranches is told within other texts.
+var errBranches = errors.New("Fn::If requires 3 arguments")
+
 // branches returns the three arguments of an Fn::If.
 func branches(call any) ([]any, error) {
 	_, of, _ := single(call)
 	args, ok := of.([]any)
 	if !ok || len(args) != 3 {
-		return nil, fmt.Errorf("Fn::If requires 3 arguments") //nolint:staticcheck // told as it is
+		return nil, errBranches
 	}
 	return args, nil
 }
@@ -236,7 +240,7 @@ func hash(v any) string {
 		dumps(&out, v)
 		text = out.String()
 	}
-	sum := sha1.Sum([]byte(text)) //nolint:gosec // as above
+	sum := sha1.Sum([]byte(text))
 	return hex.EncodeToString(sum[:])[:10]
 }
 
