@@ -76,7 +76,9 @@ func (r *rig) finish(id string) store.Stack {
 			}
 			r.cancel()
 			r.close()
-			r.skew += 2 * stackLease
+			if r.o.URL != "" {
+				r.skew += 2 * stackLease
+			}
 			r.open()
 			r.start()
 		case <-over:

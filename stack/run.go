@@ -84,7 +84,8 @@ type worker struct {
 
 // Run works on stacks until ctx ends, starting with those that an earlier process
 // left. It takes a lease on each stack, so that another server on the same
-// database takes over when this one dies. When ctx ends, steps that are under way
+// database takes over when this one dies; where there can be no other, it takes
+// over at once. When ctx ends, steps that are under way
 // have a moment to end; the rest is left to the next start.
 func (e *Engine) Run(ctx context.Context) error {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -95,6 +96,12 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	if e.kill != nil {
 		defer context.AfterFunc(e.kill, func() { cancel(context.Cause(e.kill)) })()
+	}
+	if _, alone := e.o.Store.Commits(); alone && !e.shared {
+		err := e.o.Store.Update(ctx, func(tx *store.Tx) error { return tx.ReleaseAllStacks(ctx, e.o.Now()) })
+		if err != nil && ctx.Err() == nil {
+			return fmt.Errorf("take over stacks: %w", err)
+		}
 	}
 	idle := make(chan struct{}) // closed when the writer may end
 	var children sync.WaitGroup
