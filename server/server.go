@@ -116,6 +116,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	switch path := req.URL.Path; {
+	case identity.ClaimedService(req) == s3Service: // whatever a bucket is called
+		s.operation(w, req)
 	case path == "/healthz":
 		s.health(w)
 	case s.o.Responses != nil && strings.HasPrefix(path, ResponsePath):

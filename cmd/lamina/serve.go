@@ -171,7 +171,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 	if err != nil {
 		return err
 	}
-	defer answers.close()
+	running.start(ctx, "responses", answers.serve)
 	pool, err := sandbox.NewPool(sandbox.Options{
 		Log: log, Parked: c.Parked, Network: network, Endpoint: api, Images: images, Responses: ownEndpoint(answers.addr()),
 	})
@@ -239,7 +239,6 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 	})
 
 	inside.Server = front
-	running.start(ctx, "responses", answers.serve)
 	running.start(ctx, "letterboxes", answers.Run)
 	if buckets.own != nil {
 		running.start(ctx, "S3", buckets.own.Run)

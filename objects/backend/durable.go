@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/versity/versitygw/backend"
 	"github.com/versity/versitygw/backend/posix"
+	"github.com/versity/versitygw/s3err"
 	"github.com/versity/versitygw/s3response"
 )
 
@@ -102,15 +103,29 @@ func (d *durable) after(err error) error {
 	return nil
 }
 
-func syncFile(f *os.File) error { return f.Sync() }
+// keep is what a body's file has to pass before it gets its name: that it is as
+// long as was promised, which the library does not mind, and that it is on the
+// disk. The parent breaks a body off that is not the one that was signed.
+func keep(promised *int64) func(*os.File) error {
+	return func(f *os.File) error {
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		if promised != nil && info.Size() != *promised {
+			return s3err.GetAPIError(s3err.ErrIncompleteBody)
+		}
+		return f.Sync()
+	}
+}
 
 func (d *durable) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
-	out, err := d.PutObjectWithPostFunc(ctx, in, syncFile)
+	out, err := d.PutObjectWithPostFunc(ctx, in, keep(in.ContentLength))
 	return out, d.after(err)
 }
 
 func (d *durable) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.UploadPartOutput, error) {
-	out, err := d.UploadPartWithPostFunc(ctx, in, syncFile)
+	out, err := d.UploadPartWithPostFunc(ctx, in, keep(in.ContentLength))
 	return out, d.after(err)
 }
 

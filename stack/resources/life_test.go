@@ -354,13 +354,17 @@ func TestLives(t *testing.T) {
 			if err := thief.create(); err == nil || thief.PhysicalID != "" {
 				t.Errorf("create what exists again: %v, %q; want that it already exists", err, thief.PhysicalID)
 			}
+			thief.Again, thief.Note, thief.Adopt = false, "", true
+			if err := thief.create(); err != nil || thief.PhysicalID != owner.PhysicalID {
+				t.Errorf("adopt what exists: %v, %q; want %q", err, thief.PhysicalID, owner.PhysicalID)
+			}
 			if d := cmp.Diff(have, w.inventory()); d != "" {
 				t.Errorf("what there is after a create that failed (-want +got)\n%s", d)
 			}
 		})
 	}
 	w := newWorld(t, parts{})
-	elsewhere := []string{customResource, "AWS::CloudFormation::Stack", "AWS::CloudFormation::WaitCondition", "AWS::CloudFormation::WaitConditionHandle"}
+	elsewhere := []string{"AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup", customResource, "AWS::CloudFormation::Stack", "AWS::CloudFormation::WaitCondition", "AWS::CloudFormation::WaitConditionHandle"}
 	for _, name := range w.set.Names() {
 		if !slices.Contains(covered, name) && !slices.Contains(elsewhere, name) {
 			t.Errorf("no life of %s", name)
