@@ -20,10 +20,15 @@ import (
 // nestedType is the type of resources that are stacks.
 const nestedType = "AWS::CloudFormation::Stack"
 
+// isCustom reports whether resources of a type are custom ones.
+func isCustom(typ string) bool {
+	return typ == "AWS::CloudFormation::CustomResource" || strings.HasPrefix(typ, "Custom::")
+}
+
 // waits reports whether a step of a type may wait for what others do, so that it
 // has to be interrupted to end soon, and must not keep others from working.
 func waits(typ string) bool {
-	return typ == nestedType || typ == "AWS::CloudFormation::CustomResource" || strings.HasPrefix(typ, "Custom::")
+	return typ == nestedType || typ == "AWS::CloudFormation::WaitCondition" || isCustom(typ)
 }
 
 // deployment is what a stack is to be, read.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -320,12 +321,17 @@ func (n nestedFake) wait(ctx context.Context, id, status string) (resources.Made
 }
 
 func (n nestedFake) Update(ctx context.Context, s *resources.Step) (resources.Made, error) {
+	if s.Again {
+		if made, err := n.wait(ctx, s.PhysicalID, ""); made.PhysicalID == "" {
+			return made, err
+		}
+	}
 	_, err := n.r.e.UpdateStack(ctx, s.PhysicalID, Wanted{Template: Source{Original: s.Properties["Template"].(string)}, Token: s.Token})
 	if err != nil && strings.Contains(err.Error(), "No updates") {
 		return resources.Made{PhysicalID: s.PhysicalID}, nil
 	}
 	if err != nil {
-		return resources.Made{}, err
+		return resources.Made{PhysicalID: s.PhysicalID}, err
 	}
 	return n.wait(ctx, s.PhysicalID, updateComplete)
 }
@@ -391,6 +397,72 @@ func TestNested(t *testing.T) {
 	}
 }
 
+// TestNestedInterrupted: what ends a stack's operation ends those of the stacks in
+// it, and a rollback that failed in one of those is gone on with from outside.
+func TestNestedInterrupted(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.mend = func(e *Engine) { e.o.Types = nestedTypes{r} }
+	r.mend(r.e)
+	waiting := make(chan string, 10)
+	r.world.hold = func(ctx context.Context, s *resources.Step) error {
+		if s.Properties["Value"] != "wait" {
+			return nil
+		}
+		waiting <- s.LogicalID
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	var stuck atomic.Bool
+	r.world.fail = func(kind string, s *resources.Step) error {
+		if kind == "update" && s.LogicalID == "Leaf" && s.Properties["Value"] == "1" && stuck.Load() {
+			return errors.New("stuck")
+		}
+		return nil
+	}
+	r.start()
+	nested := func(leaf, waits string) Wanted {
+		inner := things(thing("Leaf", `"Value": "`+leaf+`"`), `"W": {"Type": "Custom::Waits", "DependsOn": "Leaf", "Properties": {"Value": "`+waits+`"}}`)
+		return body(`"N": {"Type": "AWS::CloudFormation::Stack", "Properties": {"Template": ` + text(inner.Template.Original) + `}}`)
+	}
+	id := r.create("out", nested("1", "1"))
+	r.want(id, createComplete)
+	child := r.resource(id, "N").PhysicalID
+	r.update(id, nested("2", "wait"))
+	<-waiting
+	if err := r.e.CancelUpdateStack(r.ctx(), id, ""); err != nil {
+		t.Fatal(err)
+	}
+	r.want(id, updateRollbackComplete)
+	if got := r.stack(child).Status; got != updateRollbackComplete {
+		t.Errorf("the nested stack is %s", got)
+	}
+	stuck.Store(true)
+	r.update(id, nested("2", "wait"))
+	<-waiting
+	if err := r.e.CancelUpdateStack(r.ctx(), id, ""); err != nil {
+		t.Fatal(err)
+	}
+	r.want(id, updateRollbackFailed)
+	if got := r.stack(child).Status; got != updateRollbackFailed {
+		t.Errorf("the nested stack is %s", got)
+	}
+	if err := r.e.ContinueUpdateRollback(r.ctx(), id, "", "", []string{r.stack(child).Name + ".Leaf"}); err != nil {
+		t.Fatal(err)
+	}
+	r.want(id, updateRollbackComplete)
+	stuck.Store(false)
+	made := r.create("dropped", nested("1", "wait"))
+	<-waiting
+	r.delete(made)
+	r.want(made, deleteComplete)
+	r.delete(id)
+	r.want(id, deleteComplete)
+	if left := r.world.physical(); len(left) > 0 {
+		t.Errorf("left = %v", left)
+	}
+}
+
 // TestSeveralServers: each stack is worked on by one server at a time, and by
 // another when that one is gone.
 func TestSeveralServers(t *testing.T) {
@@ -445,11 +517,11 @@ func TestKilledEverywhere(t *testing.T) {
 	t.Parallel()
 	old := things(thing("A", `"Value": "1", "Name": "a"`), thing("B", `"Value": {"Ref": "A"}`), custom("M", "Custom::Moves", `"Value": "1"`), thing("Gone", ``))
 	next := things(thing("A", `"Value": "2", "Name": "b"`), thing("B", `"Value": {"Ref": "A"}`), custom("M", "Custom::Moves", `"Value": "2"`), thing("New", ``, `"DependsOn": ["B", "M"]`))
-	for _, after := range []bool{false, true} {
-		t.Run(fmt.Sprint(after), func(t *testing.T) {
+	for lane := range 2 {
+		t.Run(fmt.Sprint(lane), func(t *testing.T) {
 			t.Parallel()
-			for at, fired := 1, true; fired; at++ {
-				k := killer{at: at, after: after}
+			for at, fired := 1+lane, true; fired; at += *killEvery {
+				k := killer{at: at, after: lane == 1}
 				r := newRig(t)
 				r.mend = k.mend
 				r.mend(r.e)

@@ -21,7 +21,10 @@ import (
 	"github.com/lamina-run/lamina/store"
 )
 
-var randomRuns = flag.Int("stacks", 25, "random stacks to work on")
+var (
+	randomRuns = flag.Int("stacks", 20, "random stacks to work on")
+	killEvery  = flag.Int("kill-every", 4, "end servers at every so manyth transaction of a life")
+)
 
 var errKilled = errors.New("killed")
 

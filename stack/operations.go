@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -453,7 +454,8 @@ func (e *Engine) CancelUpdateStack(ctx context.Context, reference, token string)
 }
 
 // ContinueUpdateRollback goes on with a rollback of an update that failed. The
-// resources to be skipped count as rolled back.
+// resources to be skipped count as rolled back; those of nested stacks have the
+// form Stack.Resource.
 func (e *Engine) ContinueUpdateRollback(ctx context.Context, reference, role, token string, skip []string) error {
 	s, err := e.look(ctx, reference)
 	if err != nil {
@@ -474,6 +476,11 @@ func (e *Engine) ContinueUpdateRollback(ctx context.Context, reference, role, to
 			return err
 		}
 		for _, id := range skip {
+			if of, rest, nested := strings.Cut(id, "."); nested {
+				if id = rest; of != s.Name {
+					continue // a nested stack's, which it looks at
+				}
+			}
 			i := slices.IndexFunc(all, func(r store.StackResource) bool { return r.LogicalID == id && r.Standing == store.StackLive })
 			if i < 0 || all[i].Status != updateFailed {
 				return Validation.Errorf("The following resources to skip are not in UPDATE_FAILED state, or are no resources of this stack: [%s]", id)
@@ -492,6 +499,70 @@ func (e *Engine) ContinueUpdateRollback(ctx context.Context, reference, role, to
 		return e.start(ctx, tx, s)
 	})
 	return err
+}
+
+// interruptNested has the stacks that are nested in this one end what they are in
+// the middle of, and take it back.
+func (r *run) interruptNested() {
+	err := r.o.Store.Update(r.work, func(tx *store.Tx) error {
+		all, err := tx.NestedStacks(r.work, r.id)
+		if err != nil {
+			return err
+		}
+		for _, s := range all {
+			if s, err = tx.LockStack(r.work, s.ID); err != nil {
+				return err
+			}
+			switch {
+			case s.Status == createInProgress:
+				s.Status, s.Deletion = rollbackInProgress, r.o.Now()
+			case s.Status == updateInProgress && s.Operation.Previous != nil:
+				s.Status = updateRollbackInProgress
+			default:
+				continue
+			}
+			s.Reason, s.Signal = "The stack that it is nested in ended its operation.", store.StackCancel
+			if err := r.start(r.work, tx, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		r.o.Log.LogAttrs(r.work, slog.LevelWarn, "nested stacks not told", slog.String("stack", r.id), slog.Any("err", err))
+		return
+	}
+	r.pokeNested()
+}
+
+// pokeNested has all runs of this process look at their stacks again.
+func (r *run) pokeNested() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, other := range r.running {
+		if other.nested {
+			other.pokeIt()
+		}
+	}
+}
+
+// restoreNested has a nested stack whose rollback failed go on with it, before
+// what it was is asked of it.
+func (r *run) restoreNested(ctx context.Context, id string) error {
+	s, err := r.look(ctx, id)
+	if Validation.Is(err) {
+		return nil // it is gone, as the type will tell
+	}
+	if err != nil || s.Status != updateRollbackFailed {
+		return err
+	}
+	var skip []string
+	for _, one := range r.s.Operation.Skip {
+		if strings.Contains(one, ".") {
+			skip = append(skip, one)
+		}
+	}
+	return r.ContinueUpdateRollback(ctx, s.ID, "", "", skip)
 }
 
 // RollbackStack rolls back what failed with rollback disabled, and returns the

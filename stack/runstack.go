@@ -381,7 +381,7 @@ func (r *run) attribute(row store.StackResource, attribute string) (any, error) 
 	if v, ok := row.Attributes[attribute]; ok {
 		return v, nil
 	}
-	if waits(row.Type) && row.Type != nestedType {
+	if isCustom(row.Type) {
 		return nil, fmt.Errorf("CustomResource attribute error: Vendor response doesn't contain %s attribute in object %s|%s", attribute, r.id, row.LogicalID)
 	}
 	return nil, noAttribute(row.LogicalID, attribute)

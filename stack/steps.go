@@ -66,7 +66,7 @@ func (r *run) deploy() (failed []string, err error) {
 	tasks := make([]task, 0, len(ids))
 	for _, id := range ids {
 		tasks = append(tasks, task{
-			key: id, needs: r.target.graph[id], waits: waits(r.target.t.Resources[id].Type),
+			key: id, needs: r.target.graph[id], typ: r.target.t.Resources[id].Type,
 			begin: func() (func(context.Context) outcome, bool, error) { return r.beginDeploy(id) },
 			end:   func(o outcome, cancelled bool) (bool, error) { return r.endStep(r.live[id], o, cancelled) },
 		})
@@ -317,7 +317,15 @@ func (r *run) step(row store.StackResource, durable <-chan error, again bool) fu
 			switch row.Step.Kind {
 			case kindCreate:
 				made, err = typ.Create(ctx, step)
-			case kindUpdate, kindRestore:
+			case kindUpdate:
+				made, err = typ.Update(ctx, step)
+			case kindRestore:
+				if row.Type == nestedType {
+					if err = r.restoreNested(ctx, row.PhysicalID); err != nil {
+						break
+					}
+					step.Again = true // an update of it may be under way
+				}
 				made, err = typ.Update(ctx, step)
 			case kindDelete:
 				err = typ.Delete(ctx, step)
@@ -438,7 +446,7 @@ func (r *run) settle(cancelled bool) (failed []string, err error) {
 			continue
 		}
 		tasks = append(tasks, task{
-			key: k.String(), waits: waits(row.Type),
+			key: k.String(), typ: row.Type,
 			begin: func() (func(context.Context) outcome, bool, error) { return r.resume(row), false, nil },
 			end:   func(o outcome, _ bool) (bool, error) { return r.endStep(k, o, cancelled) },
 		})
@@ -465,7 +473,7 @@ func (r *run) deletions(doomed []rowKey, keep func(store.StackResource) bool, fo
 	var tasks []task
 	for _, k := range doomed {
 		tasks = append(tasks, task{
-			key: k.String(), needs: needed[k.id], waits: waits(r.rows[k].Type),
+			key: k.String(), needs: needed[k.id], typ: r.rows[k].Type,
 			begin: func() (func(context.Context) outcome, bool, error) { return r.beginDelete(k, keep, forget) },
 			end:   func(o outcome, _ bool) (bool, error) { return r.endDelete(k, o, forget) },
 		})
@@ -619,7 +627,7 @@ func (r *run) back() error {
 			continue
 		}
 		tasks = append(tasks, task{
-			key: k.id, needs: restored.DependsOn, waits: waits(row.Type),
+			key: k.id, needs: restored.DependsOn, typ: row.Type,
 			begin: func() (func(context.Context) outcome, bool, error) { return r.beginBack(k) },
 			end:   func(o outcome, _ bool) (bool, error) { return r.endBack(k, o) },
 		})
@@ -664,7 +672,7 @@ func (r *run) beginBack(k rowKey) (do func(context.Context) outcome, failed bool
 		row.Standing = store.StackLive
 		rows = append(rows, other)
 	}
-	if row.Before == nil || !row.Tried || slices.Contains(r.s.Operation.Skip, k.id) {
+	if row.Before == nil || !row.Tried || r.skips(k.id) {
 		if row.Before != nil {
 			row.StackResourceState = *row.Before
 		}
@@ -753,4 +761,9 @@ func (r *run) pause(d time.Duration) error {
 	case <-r.work.Done():
 		return context.Cause(r.work)
 	}
+}
+
+// skips reports whether a rollback is to leave a resource as it is.
+func (r *run) skips(id string) bool {
+	return slices.Contains(r.s.Operation.Skip, id) || slices.Contains(r.s.Operation.Skip, r.s.Name+"."+id)
 }

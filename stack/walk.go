@@ -10,7 +10,7 @@ import (
 type task struct {
 	key   string
 	needs []string // keys of tasks that come first
-	waits bool     // it may wait for others, and is interrupted rather than awaited
+	typ   string   // of the resource
 
 	// begin prepares the task. What it returns is done aside; when it is nil, the
 	// task is over, and has failed or not.
@@ -38,7 +38,7 @@ type walkOptions struct {
 
 var errDeadline = errors.New("the deadline has passed")
 
-// interrupted is why a step that waits was told to end.
+// errCancelled is why a step that waits was told to end.
 var errCancelled = errors.New("the step was cancelled")
 
 // walk does tasks, some at the same time, each after those that it needs. It
@@ -51,6 +51,12 @@ func (r *run) walk(tasks []task, o walkOptions) (failed []string, err error) {
 	defer cancelWork(nil)
 	waiting, cancelWaiting := context.WithCancelCause(work)
 	defer cancelWaiting(nil)
+	// Stacks that are nested in this one are not left alone but told to end, and
+	// awaited.
+	nesting, cancelNesting := context.WithCancelCause(work)
+	defer cancelNesting(nil)
+	again := time.NewTicker(signalsEvery)
+	defer again.Stop()
 	var deadline <-chan time.Time
 	if !o.deadline.IsZero() {
 		t := time.NewTimer(o.deadline.Sub(r.o.Now()))
@@ -63,14 +69,21 @@ func (r *run) walk(tasks []task, o walkOptions) (failed []string, err error) {
 	}
 	results := make(chan result, stepsOfStack) // each step sends once; buffered for all
 	stopping := r.stopping
-	running, cancelled := 0, false
-	halt := func(why error, interrupts bool) {
+	running, nested, cancelled := 0, 0, false
+	interrupt := func() {
+		cancelWaiting(errCancelled)
+		if nested > 0 && (cancelled || errors.Is(err, errDeadline) || errors.Is(err, errChanged)) {
+			r.interruptNested()
+		}
+	}
+	halt := func(why error) {
 		if err == nil {
 			err = why
 		}
-		if interrupts {
-			cancelWaiting(errCancelled)
+		if !errors.Is(why, errChanged) && !errors.Is(why, errDeadline) {
+			cancelNesting(why)
 		}
+		interrupt()
 	}
 	for {
 		for err == nil && (len(failed) == 0 || o.independent) && running < stepsOfStack && r.work.Err() == nil {
@@ -81,12 +94,16 @@ func (r *run) walk(tasks []task, o walkOptions) (failed []string, err error) {
 			do, bad, e := tasks[i].begin()
 			switch {
 			case e != nil:
-				halt(e, true)
+				halt(e)
 				cancelWork(e)
 			case do != nil:
 				running++
 				ctx := work
-				if tasks[i].waits {
+				switch {
+				case tasks[i].typ == nestedType:
+					nested++
+					ctx = nesting
+				case waits(tasks[i].typ):
 					ctx = waiting
 				}
 				go func() { results <- result{i, do(ctx)} }()
@@ -99,7 +116,9 @@ func (r *run) walk(tasks []task, o walkOptions) (failed []string, err error) {
 		}
 		if len(failed) > 0 && !o.independent && !cancelled {
 			cancelled = o.cancels
-			cancelWaiting(errCancelled)
+			if cancelled {
+				interrupt()
+			}
 		}
 		if running == 0 {
 			if err == nil && r.work.Err() != nil {
@@ -110,17 +129,20 @@ func (r *run) walk(tasks []task, o walkOptions) (failed []string, err error) {
 		select {
 		case got := <-results:
 			running--
+			if tasks[got.i].typ == nestedType {
+				nested--
+			}
 			if got.unrecorded != nil {
-				halt(got.unrecorded, true)
+				halt(got.unrecorded)
 				cancelWork(got.unrecorded)
 				break
 			}
-			if got.err != nil && (r.work.Err() != nil || errors.Is(err, errStopping) && tasks[got.i].waits) {
+			if got.err != nil && (r.work.Err() != nil || errors.Is(err, errStopping) && waits(tasks[got.i].typ)) {
 				break // it was interrupted, and is resumed by the next server
 			}
 			bad, e := tasks[got.i].end(got.outcome, cancelled)
 			if e != nil {
-				halt(e, true)
+				halt(e)
 				cancelWork(e)
 				break
 			}
@@ -131,17 +153,21 @@ func (r *run) walk(tasks []task, o walkOptions) (failed []string, err error) {
 		case <-r.poked:
 			changed, e := r.changed()
 			if e != nil {
-				halt(e, true)
+				halt(e)
 			} else if changed {
 				cancelled = o.cancels
-				halt(errChanged, true)
+				halt(errChanged)
 			}
 		case <-deadline:
 			cancelled = o.cancels
-			halt(errDeadline, true)
+			halt(errDeadline)
+		case <-again.C:
+			if nested > 0 && (cancelled || err != nil) {
+				interrupt() // one may have been created since
+			}
 		case <-stopping:
 			stopping = nil
-			halt(errStopping, true)
+			halt(errStopping)
 		}
 	}
 }

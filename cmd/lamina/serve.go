@@ -22,7 +22,6 @@ import (
 	"github.com/lamina-run/lamina/internal/fsx"
 	"github.com/lamina-run/lamina/logs"
 	"github.com/lamina-run/lamina/networks"
-	"github.com/lamina-run/lamina/objects"
 	"github.com/lamina-run/lamina/parameters"
 	"github.com/lamina-run/lamina/queues"
 	"github.com/lamina-run/lamina/runner"
@@ -200,7 +199,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 		}
 		return staged, nil
 	}
-	bucket, err := openObjects(c, root)
+	buckets, err := c.openS3(root, db, who.Authority, log)
 	if err != nil {
 		return err
 	}
@@ -213,19 +212,20 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 		return err
 	}
 	plane := control.New(control.Options{
-		Objects: bucket, Stage: stage, Queues: queue, Directories: shown, Networks: vpcs,
+		Objects: buckets.objects, ObjectsDecide: buckets.own != nil, Stage: stage, Queues: queue, Directories: shown, Networks: vpcs,
 		EventRetryDelay: func(attempts int) time.Duration { return lamina.EventRetryDelay(attempts, c.EventRetryDelay) },
 		Store:           db, Invoker: invoker, Provisioner: invoker, Authority: who.Authority, Locations: links, Limits: limits, Log: log, Now: time.Now,
 		URLAddress: server.URLAddress, PrepareLayer: prepareLayer,
 	})
 	router := wire.NewRouter(wire.Options{Log: log, Authorize: plane.Authorize, MaxZip: limits.ZippedUpload, MaxBody: wire.BodyFor(limits.ZippedUpload), MaxPayload: limits.RequestPayload, Stage: stage})
 	plane.Register(router)
+	buckets.functions.Plane = plane
 	verifier := identity.NewVerifier(who.Keys, time.Now).AcceptSessions(sessions, who.Principals)
 	inside := &within{}
 	stacks, cloudFormation := newStacks(db, who, answers.Responses, inside, log)
 	answering := make(chan struct{})
 	front := server.New(server.Options{
-		Log: log, Verifier: verifier, Links: links, Archives: archives{blobs}, Ready: answering, Plane: plane, Audit: audited,
+		Log: log, Verifier: verifier, Links: links, Archives: archives{blobs}, Ready: answering, Plane: plane, Audit: audited, S3: buckets.front,
 		Responses: answers,
 		Requests:  server.NewRequests(limits.APIRequests, limits.GetFunctionRequests, time.Now),
 		Services: map[string]http.Handler{
@@ -240,6 +240,9 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 	inside.Server = front
 	running.start(ctx, "responses", answers.serve)
 	running.start(ctx, "letterboxes", answers.Run)
+	if buckets.own != nil {
+		running.start(ctx, "S3", buckets.own.Run)
+	}
 	running.start(ctx, "key uses", func(ctx context.Context) error { return verifier.Run(ctx, db) })
 	running.start(ctx, "preparation", plane.Run)
 	running.start(ctx, "provisioned concurrency", plane.KeepProvisioned)
@@ -290,20 +293,6 @@ func keyOr(root identity.Credentials, id, secret string) (string, string) {
 		return root.AccessKeyID, root.SecretAccessKey
 	}
 	return id, secret
-}
-
-// openObjects returns the S3 that archives are read from, nil when there is none.
-func openObjects(c *settings, root identity.Credentials) (control.Objects, error) {
-	if c.S3Endpoint == "" {
-		return nil, nil
-	}
-	o := objects.Options{Endpoint: c.S3Endpoint, Now: time.Now, Proxy: http.ProxyFromEnvironment}
-	o.AccessKeyID, o.SecretAccessKey = keyOr(root, c.S3AccessKeyID, c.S3SecretAccessKey)
-	s3, err := objects.New(o)
-	if err != nil {
-		return nil, hint(fmt.Errorf("open S3: %w", err), "check --s3-endpoint")
-	}
-	return s3, nil
 }
 
 // openQueues returns the SQS that the ends of events are told to, nil when there

@@ -242,5 +242,8 @@ func updateCustom(ctx context.Context, w *work) (Made, error) {
 
 func deleteCustom(ctx context.Context, w *work) error {
 	_, err := w.ask(ctx, "Delete")
+	if isGone(err) { // the function is, not what it made
+		return errors.New(w.told(err).Error())
+	}
 	return err
 }

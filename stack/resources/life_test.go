@@ -428,7 +428,17 @@ func TestKilled(t *testing.T) {
 					if got := len(w.inventory()); got != want {
 						t.Fatalf("killed with request %d of create (before it: %v) there are %d things; want %d:\n%s", n, early, got, want, strings.Join(w.inventory(), "\n"))
 					}
-					update := false
+					update, remove := false, false
+					if !early { // only a create keeps notes between its requests
+						r.begin()
+						if err := r.delete(); err != nil {
+							t.Fatal(err)
+						}
+						if !create {
+							break
+						}
+						continue
+					}
 					if l.second != "" {
 						r.begin()
 						r.Old, r.Properties = first, with(first, l.second)
@@ -441,7 +451,7 @@ func TestKilled(t *testing.T) {
 						}
 					}
 					r.begin()
-					remove := interrupted(func() error { return r.typ.Delete(w.context(), r.step()) }, n, early)
+					remove = interrupted(func() error { return r.typ.Delete(w.context(), r.step()) }, n, early)
 					if d := cmp.Diff(before, w.inventory()); d != "" {
 						t.Fatalf("killed with request %d of delete, there is (-want +got)\n%s", n, d)
 					}
