@@ -51,7 +51,7 @@ type Options struct {
 }
 
 // ResponsePath begins the paths of [Options.Responses]. No bucket has such a name.
-const ResponsePath = "/_lamina/"
+const ResponsePath = "/_lamina/cloudformation/"
 
 // S3 is a service whose requests need no signature, and whose errors are its own.
 type S3 interface {
