@@ -38,6 +38,9 @@ type Caller struct {
 	Source string // IP address of the client
 	Agent  string // its User-Agent
 	Secure bool   // over TLS, or without leaving the host
+
+	// Inside says that a part of Lamina sends the request in the caller's name.
+	Inside bool
 }
 
 // IsRoot reports whether the caller is the root of its account.

@@ -330,8 +330,8 @@ type tag struct {
 	Value string
 }
 
-// checkTags holds tags to S3's rules.
-func checkTags(text []byte, most int) (tagSet, error) {
+// checkTags holds tags to S3's rules. Those of the system's are Lamina's own to set.
+func checkTags(text []byte, most int, system bool) (tagSet, error) {
 	var set tagSet
 	if err := parse(text, &set); err != nil {
 		return set, err
@@ -349,7 +349,7 @@ func checkTags(text []byte, most int) (tagSet, error) {
 			return set, errTags.messagef("The TagKey you have provided is invalid")
 		case len([]rune(t.Value)) > 256:
 			return set, errTags
-		case strings.HasPrefix(strings.ToLower(t.Key), "aws:"):
+		case strings.HasPrefix(strings.ToLower(t.Key), "aws:") && !system:
 			return set, errTags.messagef("System tags cannot be added/updated by requester")
 		case seen[t.Key]:
 			return set, errTags.messagef("Cannot provide multiple Tags with the same key").with(Field{"TagKey", t.Key})
@@ -365,8 +365,8 @@ const (
 	objectTags = 10
 )
 
-func checkBucketTags(_ *Endpoint, _ *request, text []byte) ([]byte, error) {
-	_, err := checkTags(text, bucketTags)
+func checkBucketTags(_ *Endpoint, r *request, text []byte) ([]byte, error) {
+	_, err := checkTags(text, bucketTags, r.caller.Inside)
 	return text, err
 }
 

@@ -383,7 +383,7 @@ func (e *Endpoint) putObjectTagging(r *request) error {
 	if err != nil {
 		return err
 	}
-	if _, err := checkTags(text, objectTags); err != nil {
+	if _, err := checkTags(text, objectTags, false); err != nil {
 		return err
 	}
 	return e.relayBody(r, text)
