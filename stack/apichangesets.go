@@ -227,6 +227,7 @@ func (a *api) ExecuteChangeSet(ctx context.Context, in request) (any, error) {
 	if err := a.Engine.ExecuteChangeSet(ctx, c.Stack, c.ID, token, disable, retain); err != nil {
 		return nil, err
 	}
+	a.settled(ctx, in, c.Stack)
 	return struct{}{}, nil
 }
 
