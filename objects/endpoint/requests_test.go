@@ -117,8 +117,24 @@ func TestBodiesThatAreNotWhatWasSigned(t *testing.T) {
 			t.Errorf("%s left an object behind", name)
 		}
 	}
-	// A client that hangs up in the middle.
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, s.url+"/"+b+"/cut", http.NoBody)
+	s.hangUp(t, "/"+b+"/cut")
+	if resp, _ := s.do(t, raw{method: "HEAD", path: "/" + b + "/cut"}); resp.StatusCode != 404 {
+		t.Error("half a body is an object")
+	}
+	up, err := s.root().CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: &b, Key: aws.String("parts")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.hangUp(t, "/"+b+"/parts?partNumber=1&uploadId="+*up.UploadId)
+	if list, err := s.root().ListParts(t.Context(), &s3.ListPartsInput{Bucket: &b, Key: aws.String("parts"), UploadId: up.UploadId}); err != nil || len(list.Parts) != 0 {
+		t.Errorf("after half a part there are %+v, %v; want none", list.Parts, err)
+	}
+}
+
+// hangUp is a client that goes in the middle of its body.
+func (s *stage) hangUp(t *testing.T, path string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, s.url+path, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +148,7 @@ func TestBodiesThatAreNotWhatWasSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := bufio.NewWriter(conn)
-	fmt.Fprintf(w, "PUT /%s/cut HTTP/1.1\r\nHost: %s\r\nContent-Length: 1000000\r\n", b, req.URL.Host)
+	fmt.Fprintf(w, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 1000000\r\n", path, req.URL.Host)
 	for name := range req.Header {
 		fmt.Fprintf(w, "%s: %s\r\n", name, req.Header.Get(name))
 	}
@@ -150,9 +166,6 @@ func TestBodiesThatAreNotWhatWasSigned(t *testing.T) {
 		answer.Body.Close()
 	}
 	conn.Close()
-	if resp, _ := s.do(t, raw{method: "HEAD", path: "/" + b + "/cut"}); resp.StatusCode != 404 {
-		t.Error("half a body is an object")
-	}
 }
 
 // chunked is an upload whose checksum comes at the end.
