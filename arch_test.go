@@ -38,6 +38,7 @@ var imports = map[string]struct {
 	"blob/...":            {may: []string{".", "internal/fsx", "blob/..."}, mustNot: []string{"database/sql"}},
 	"store/...":           {may: []string{".", "internal/fsx", "store/..."}, mustNot: []string{"net/http"}},
 	"objects/...":         {may: []string{".", "internal/fsx", "internal/peer", "objects/..."}},
+	"objects/endpoint":    {may: []string{".", "internal/fsx", "objects/...", "identity", "identity/policy", "store", "wire"}, mustNot: []string{"database/sql"}},
 	"signing/...":         {may: []string{"."}, mustNot: []string{"net/http", "database/sql"}},
 	"networks/...":        {may: []string{".", "internal/peer"}, mustNot: []string{"database/sql"}},
 	"audit":               {mustNot: []string{"database/sql", "net/http"}},
