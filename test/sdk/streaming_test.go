@@ -120,7 +120,8 @@ func TestStreaming(t *testing.T) {
 
 	// Larger than a response may be that is not streamed.
 	const size = 20 << 20 // bytes
-	if body, end := b.stream("streamer", fmt.Sprintf(`{"steps": [{"fill": %d}]}`, size), nil); len(body) != size || end.ErrorCode != nil {
+	b.streamer("patient", 60)
+	if body, end := b.stream("patient", fmt.Sprintf(`{"steps": [{"fill": %d}]}`, size), nil); len(body) != size || end.ErrorCode != nil {
 		t.Errorf("%d bytes, %s; want %d", len(body), aws.ToString(end.ErrorCode), size)
 	}
 	// Invoke has the same responses whole, and its own limit.
