@@ -118,6 +118,7 @@ func (f *files) Name() string {
 type Own struct {
 	now       func() time.Time
 	hosts     []string
+	only      string // name that the authority is bound to, or empty
 	authority *x509.Certificate
 	key       *ecdsa.PrivateKey
 
@@ -134,7 +135,16 @@ const (
 // MakeOwn opens the authority in a directory, which it makes at first, and
 // issues certificates for hosts: names and IP addresses.
 func MakeOwn(dir string, hosts []string, now func() time.Time) (*Own, error) {
-	o := &Own{now: now, hosts: hosts, leaves: map[string]*tls.Certificate{}}
+	return makeOwn(dir, &Own{now: now, hosts: hosts, leaves: map[string]*tls.Certificate{}})
+}
+
+// MakeOwnFor is MakeOwn for one name, and an authority that can vouch for nothing
+// else: who trusts it gives nothing away.
+func MakeOwnFor(dir, name string, now func() time.Time) (*Own, error) {
+	return makeOwn(dir, &Own{now: now, hosts: []string{name}, only: name, leaves: map[string]*tls.Certificate{}})
+}
+
+func makeOwn(dir string, o *Own) (*Own, error) {
 	err := o.open(dir)
 	if err == nil {
 		_, err = o.Certificate(&tls.ClientHelloInfo{})
@@ -169,6 +179,10 @@ func (o *Own) open(dir string) error {
 	template.Subject = pkix.Name{CommonName: "Lamina on this machine " + rand.Text()[:6]}
 	template.IsCA, template.BasicConstraintsValid, template.MaxPathLenZero = true, true, true
 	template.KeyUsage = x509.KeyUsageCertSign
+	if o.only != "" {
+		template.PermittedDNSDomainsCritical, template.PermittedDNSDomains = true, []string{o.only}
+		template.ExcludedIPRanges = []*net.IPNet{{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)}, {IP: net.IPv6zero, Mask: net.CIDRMask(0, 128)}}
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &o.key.PublicKey, o.key)
 	if err != nil {
 		return err

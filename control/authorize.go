@@ -409,7 +409,10 @@ func configuresFunction(ctx context.Context, _ *Plane, in request, n *identity.N
 }
 
 // readsObject is about an archive in S3.
-func readsObject(ctx context.Context, _ *Plane, in request, _ *identity.Need) ([]identity.Need, error) {
+func readsObject(ctx context.Context, p *Plane, in request, _ *identity.Need) ([]identity.Need, error) {
+	if p.objectsDecide {
+		return nil, nil
+	}
 	source := in
 	for _, member := range []string{"Content", "Code"} {
 		if v := in.FieldByName(member); v.IsValid() && v.Kind() == reflect.Struct {

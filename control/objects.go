@@ -37,7 +37,7 @@ func (p *Plane) fetch(ctx context.Context, zip wire.Upload, bucket, key, version
 	if zip != nil || bucket == nil {
 		return source{archive: zip}, func() {}, nil
 	}
-	if *bucket == lamina.HotReload && (p.directories != nil || p.objects == nil) {
+	if *bucket == lamina.HotReload && (p.directories != nil || p.objects == nil || p.objectsDecide) {
 		directory, err := p.directory(key)
 		return source{directory: directory}, func() {}, err
 	}

@@ -73,6 +73,9 @@ type Options struct {
 	// they are written to. Both are nil where there is no S3.
 	Objects Objects
 	Stage   func(context.Context) (wire.Upload, error)
+	// ObjectsDecide says that Objects asks for the caller's permissions itself, and
+	// with the bucket's policy. Otherwise the plane does, without one.
+	ObjectsDecide bool
 
 	// Directories are those of the host that may be shown to functions as they
 	// are; nil where none may. With them, Stage is required.
@@ -116,9 +119,10 @@ type Plane struct {
 
 	directories Directories
 
-	objects  Objects
-	stage    func(context.Context) (wire.Upload, error)
-	networks Networks
+	objects       Objects
+	objectsDecide bool
+	stage         func(context.Context) (wire.Upload, error)
+	networks      Networks
 
 	provisionWake chan struct{} // whoever changes what is to be provisioned sends without blocking; KeepProvisioned receives; never closed
 
@@ -140,7 +144,7 @@ func New(o Options) *Plane {
 		concurrency: newInFlight(),
 		mappings:    make(alarm, 1),
 
-		objects: o.Objects, stage: o.Stage, directories: o.Directories, networks: o.Networks,
+		objects: o.Objects, objectsDecide: o.ObjectsDecide, stage: o.Stage, directories: o.Directories, networks: o.Networks,
 		provisioner: o.Provisioner, provisionWake: make(chan struct{}, 1),
 
 		eventsAtOnce: o.EventsAtOnce, eventRetryDelay: o.EventRetryDelay, eventsWake: make(chan struct{}, 1),

@@ -66,6 +66,37 @@ func (a *Authority) Decide(ctx context.Context, c Caller, n Need) (policy.Decisi
 	return a.decide(ctx, c, n, nil)
 }
 
+// DecideOn is Decide for a resource whose policy is at hand, nil when it has none.
+// The zero caller is who did not sign.
+func (a *Authority) DecideOn(ctx context.Context, c Caller, n Need, resource *policy.Document) (policy.Decision, error) {
+	if c.Kind == "" {
+		r := policy.Request{Action: n.Action, Resource: n.Resource, ResourceAccount: n.Account, Time: a.now(), Context: contextOf(c, n)}
+		return policy.Evaluate(&r, &policy.Policies{Resource: resource}), nil
+	}
+	return a.decide(ctx, c, n, resource)
+}
+
+// Mention reports whether a policy of the caller's asks for a condition key that
+// begins with a prefix.
+func (a *Authority) Mention(ctx context.Context, c Caller, prefix string) (bool, error) {
+	if c.Kind == "" || c.IsRoot() {
+		return false, nil
+	}
+	rights, err := a.principals.Rights(ctx, c)
+	if missing(err) {
+		return false, nil // may do nothing
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for %s: %w", prefix, err)
+	}
+	have, err := rights.compiled()
+	if err != nil {
+		return false, nil //nolint:nilerr // who has such a policy may do nothing
+	}
+	asks := func(d *policy.Document) bool { return d.Mentions(prefix) }
+	return slices.ContainsFunc(have.Identity, asks) || slices.ContainsFunc(have.Session, asks) || have.Boundary != nil && asks(have.Boundary), nil
+}
+
 // Assumable tells whether the caller may do it to a role that has this trust policy.
 func (a *Authority) Assumable(ctx context.Context, c Caller, n Need, trust string) (policy.Decision, error) {
 	document, err := policy.Parse(trust, policy.Rules{Kind: policy.Trust})
@@ -231,6 +262,9 @@ func (r *Rights) compiled() (*policy.Policies, error) {
 // principalOf is the caller as policies see it.
 func principalOf(c Caller, r *Rights) policy.Principal {
 	p := policy.Principal{Account: c.Account, ARN: c.ARN, UserID: c.UserID, Tags: r.Tags, OrgID: r.OrganizationID}
+	if c.Service == s3Service {
+		p.CanonicalUser = CanonicalUser(c.Account)
+	}
 	if r.OrganizationPath != "" {
 		p.OrgPaths = []string{r.OrganizationPath}
 	}
@@ -258,6 +292,9 @@ func contextOf(c Caller, n Need) policy.Context {
 	all["aws:securetransport"], all["aws:viaawsservice"] = no, no
 	if c.Secure {
 		all["aws:securetransport"] = yes
+	}
+	if c.Inside {
+		all["aws:viaawsservice"] = yes
 	}
 	set("aws:requestedregion", c.Region)
 	if c.Source != "" {

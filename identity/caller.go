@@ -2,10 +2,13 @@ package identity
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
 	"strings"
 
 	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/wire/query"
 )
 
 // Kind tells what a caller is.
@@ -34,7 +37,8 @@ type Caller struct {
 	// What the request says beside the signature, for condition keys.
 	Source string // IP address of the client
 	Agent  string // its User-Agent
-	Secure bool   // over TLS
+	Secure bool   // over TLS, or without leaving the host
+	Inside bool   // sent by a part of Lamina in the caller's name: aws:ViaAWSService
 }
 
 // IsRoot reports whether the caller is the root of its account.
@@ -84,25 +88,48 @@ func callerFor(k Key, region, service string) Caller {
 	return c
 }
 
-// QueryService returns the service whose query protocol a request speaks, or
-// empty for a request of any other protocol. It believes the credential scope
-// without a proof, so it serves for the form of an answer and nothing else.
-func QueryService(req *http.Request) string {
-	scope := ""
+// s3Service is the signing name of S3.
+const s3Service = "s3"
+
+// CanonicalUser is the ID by which S3 knows an account.
+func CanonicalUser(account string) string {
+	sum := sha256.Sum256([]byte("canonical user " + account))
+	return hex.EncodeToString(sum[:])
+}
+
+// ClaimedService returns the signing name that a request claims, or empty for one
+// that claims none. It believes the credential scope without a proof, so it serves
+// for the form of an answer and nothing else.
+func ClaimedService(req *http.Request) string {
+	if parts := strings.Split(claimedScope(req), "/"); len(parts) == 5 {
+		return parts[3]
+	}
+	return ""
+}
+
+// claimedScope is the credential of a request as it stands there, or empty.
+func claimedScope(req *http.Request) (scope string) {
 	if h := req.Header["Authorization"]; len(h) > 0 {
 		_, scope, _ = strings.Cut(h[0], "Credential=")
 		scope, _, _ = strings.Cut(scope, ",")
 	} else if strings.Contains(req.URL.RawQuery, "X-Amz-Credential=") {
 		scope = req.URL.Query().Get("X-Amz-Credential")
 	}
-	if parts := strings.Split(strings.TrimSpace(scope), "/"); len(parts) == 5 {
-		if _, ok := namespaces[parts[3]]; ok {
+	return strings.TrimSpace(scope)
+}
+
+// QueryService returns the service whose query protocol a request speaks, or
+// empty for a request of any other protocol. It believes the credential scope
+// without a proof, so it serves for the form of an answer and nothing else.
+func QueryService(req *http.Request) string {
+	if parts := strings.Split(claimedScope(req), "/"); len(parts) == 5 {
+		if query.Speaks(parts[3]) {
 			return parts[3]
 		}
 		return ""
 	}
 	// Nothing signed, or nothing legible: the path and the body's type tell.
-	if req.URL.Path != "/" || !strings.HasPrefix(req.Header.Get("Content-Type"), formType) {
+	if req.URL.Path != "/" || !strings.HasPrefix(req.Header.Get("Content-Type"), query.ContentType) {
 		return ""
 	}
 	return "sts"

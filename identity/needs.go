@@ -283,20 +283,23 @@ func (a *Authority) Trusts(ctx context.Context, as Assumption) (bool, error) {
 	return true, nil
 }
 
-// serves is the principal of the service that runs functions.
-var serves = policy.Principal{Kind: policy.Service, Services: []string{"lambda.amazonaws.com"}}
-
 // trustsLambda reports whether a role lets Lambda assume it for a function.
 func (a *Authority) trustsLambda(role store.Identity, function string) (bool, error) {
+	return a.trustsService(role, "lambda.amazonaws.com", function)
+}
+
+// trustsService reports whether a role lets a service assume it for a resource.
+func (a *Authority) trustsService(role store.Identity, service, source string) (bool, error) {
 	trust, err := policy.Parse(role.TrustPolicy, policy.Rules{Kind: policy.Trust})
 	if err != nil {
 		return false, fmt.Errorf("read the trust policy of %s: %w", identityARN(role), err)
 	}
 	r := policy.Request{
-		Principal: serves, Action: "sts:AssumeRole", Resource: identityARN(role), ResourceAccount: role.Account, Time: a.now(), Context: policy.Context{},
+		Principal: policy.Principal{Kind: policy.Service, Services: []string{service}},
+		Action:    "sts:AssumeRole", Resource: identityARN(role), ResourceAccount: role.Account, Time: a.now(), Context: policy.Context{},
 	}
 	r.Context.Set("aws:SourceAccount", role.Account)
-	r.Context.Set("aws:SourceArn", function)
+	r.Context.Set("aws:SourceArn", source)
 	r.Context.Set("aws:PrincipalIsAWSService", "true")
 	return policy.Evaluate(&r, &policy.Policies{Resource: trust}).Allowed, nil
 }
@@ -346,4 +349,29 @@ func (a *Authority) FunctionCredentials(ctx context.Context, sessions *Sessions,
 	}
 	now := a.now()
 	return sessions.Assume(found, Session{Name: function.Name, Issued: now, Expires: now.Add(FunctionLife)})
+}
+
+// serviceSession is how long a service may act with a role before it assumes the
+// role again.
+const serviceSession = time.Hour
+
+// AssumedBy returns a caller with the rights of a role of an account that a
+// service assumes for a resource. The error is lamina.ErrNotFound when the account
+// has no such role, or it does not let the service assume it.
+func (a *Authority) AssumedBy(ctx context.Context, account, service, role, session, source string) (Caller, error) {
+	found, err := a.principals.Role(ctx, role)
+	ok := false
+	if err == nil && found.Account == account {
+		ok, err = a.trustsService(found, service, source)
+	}
+	if err == nil && !ok {
+		err = lamina.ErrNotFound
+	}
+	if err != nil {
+		return Caller{}, fmt.Errorf("assume %s: %w", role, err)
+	}
+	now := a.now()
+	return callerFor(Key{Account: account, Session: &Session{
+		Role: found.Name, RoleARN: identityARN(found), RoleID: found.ID, Name: session, Issued: now, Expires: now.Add(serviceSession),
+	}}, "", ""), nil
 }

@@ -14,6 +14,7 @@ import (
 	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"github.com/lamina-run/lamina/store"
+	"github.com/lamina-run/lamina/wire/query"
 )
 
 // TestNeeds calls every operation of IAM as a user who may not, who may exactly
@@ -44,11 +45,12 @@ func TestNeeds(t *testing.T) {
 	user, err := root.CreateUser(t.Context(), &awsiam.CreateUserInput{UserName: aws.String("caller")})
 	must(user, err)
 	caller := Caller{Account: testAccount, Kind: KindUser, Name: "caller", ARN: *user.User.Arn, UserID: *user.User.UserId}
-	form := form{url.Values{
+	values := url.Values{
 		"UserName": {"target"}, "GroupName": {"target"}, "RoleName": {"target"}, "InstanceProfileName": {"target"}, "PolicyName": {"target"},
 		"PolicyArn": {arnOf(testAccount, "policy/team/target")}, "Path": {"/team/"}, "PathPrefix": {"/team/"}, "AccessKeyId": {*key.AccessKey.AccessKeyId},
 		"AWSServiceName": {"lambda.amazonaws.com"}, "PermissionsBoundary": {arnOf("aws", "policy/ReadOnlyAccess")},
-	}}
+	}
+	form := form{query.NewForm(values)}
 	// what each is about, by the words of its name: not how the code tells it
 	about := func(action string) string {
 		has := func(words ...string) bool {
@@ -126,7 +128,7 @@ func TestNeeds(t *testing.T) {
 	}
 
 	// A new name takes the permission on both.
-	form.values.Set("NewUserName", "renamed")
+	values.Set("NewUserName", "renamed")
 	set(fmt.Sprintf(`{"Effect":"Allow","Action":"iam:UpdateUser","Resource":%q}`, arnOf(testAccount, "user/team/target")))
 	if err := service.permit(t.Context(), caller, "UpdateUser", form); err == nil || !strings.Contains(err.Error(), "user/team/renamed") {
 		t.Errorf("UpdateUser to a name that is not the caller's to give: %v", err)

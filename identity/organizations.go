@@ -16,6 +16,7 @@ import (
 	"github.com/lamina-run/lamina"
 	"github.com/lamina-run/lamina/store"
 	"github.com/lamina-run/lamina/wire"
+	"github.com/lamina-run/lamina/wire/query"
 )
 
 // OrganizationsService is the signing name of AWS Organizations.
@@ -49,7 +50,7 @@ func (s *organizations) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			Message string
 		}{}
 		if q, ok := errors.AsType[*queryError](err); ok {
-			told.Type, told.Message = q.code, q.message
+			told.Type, told.Message = q.Code, q.Message
 		} else if ex, ok := errors.AsType[*wire.Exception](err); ok {
 			told.Type, told.Message = ex.Code(), ex.Message()
 		} else {
@@ -88,7 +89,7 @@ func (s *organizations) answer(ctx context.Context, req *http.Request) (any, err
 		return nil, wire.RequestEntityTooLarge.Errorf("Request must be smaller than %d bytes", organizationsBody)
 	}
 	if err != nil {
-		return nil, unread(err)
+		return nil, query.Unread(err)
 	}
 	// Only now is the body read to its end, and the caller proven.
 	c, ok := CallerOf(ctx)

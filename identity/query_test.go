@@ -23,6 +23,7 @@ import (
 
 	"github.com/lamina-run/lamina/store"
 	"github.com/lamina-run/lamina/wire"
+	"github.com/lamina-run/lamina/wire/query"
 )
 
 func openStore(t testing.TB) *store.Store {
@@ -73,7 +74,7 @@ func startServiceWith(t *testing.T, change func(*Options)) service {
 			if !errors.As(err, &ex) {
 				t.Errorf("Verify: %v", err)
 			}
-			WriteQueryError(w, QueryService(req), wire.RequestID(ctx), ex)
+			query.WriteError(w, QueryService(req), wire.RequestID(ctx), ex)
 			return
 		}
 		services[c.Service].ServeHTTP(w, req.WithContext(WithCaller(ctx, c)))
@@ -431,7 +432,7 @@ func TestManagedPolicies(t *testing.T) {
 			continue
 		}
 		doc, _ := url.QueryUnescape(*version.PolicyVersion.Document)
-		if _, err := (form{url.Values{"PolicyDocument": {doc}}}).document("PolicyDocument", false); err != nil {
+		if _, err := (form{query.NewForm(url.Values{"PolicyDocument": {doc}})}).document("PolicyDocument", false); err != nil {
 			t.Errorf("document of %s: %v", p.Name, err)
 		}
 	}

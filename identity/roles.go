@@ -145,7 +145,7 @@ func (s *iam) createServiceLinkedRole(ctx context.Context, c Caller, in form) (a
 		return nil, err
 	}
 	out, err := s.insert(ctx, roles, r)
-	if q, ok := err.(*queryError); ok && q.code == "EntityAlreadyExists" { //nolint:errorlint // insert does not wrap it
+	if q, ok := err.(*queryError); ok && q.Code == "EntityAlreadyExists" { //nolint:errorlint // insert does not wrap it
 		return nil, refuse(http.StatusBadRequest, "InvalidInput", "Service role name %s has been taken in this account, please try a different suffix.", name)
 	}
 	return out, err

@@ -84,7 +84,7 @@ func (r *Runner) start(p *pool, v lamina.Version, s *provision) (_ *environment,
 		}
 	}()
 	now := r.options.Now()
-	request := runtimes.Request{Version: v, LogStream: runtimes.LogStream(v, now), Task: archives.task, Layers: archives.layers, Provisioned: s != nil, Endpoint: r.options.Endpoint}
+	request := runtimes.Request{Version: v, LogStream: runtimes.LogStream(v, now), Task: archives.task, Layers: archives.layers, Provisioned: s != nil, Endpoint: r.options.Endpoint, Trust: r.options.Trust}
 	if r.options.Credentials != nil {
 		if request.Credentials, err = r.options.Credentials(ctx, v); err != nil {
 			return nil, fmt.Errorf("credentials of %s: %w", v.ARN(), err)

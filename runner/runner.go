@@ -35,6 +35,9 @@ type Options struct {
 	Directories Directories
 	// Endpoint is the server's URL as functions reach it; empty if they don't.
 	Endpoint string
+	// Trust is an authority that functions trust besides the host's; the zero value
+	// is none.
+	Trust runtimes.Trust
 	// Idle is how long an environment waits for another invocation; zero is 10
 	// minutes.
 	Idle time.Duration

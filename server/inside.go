@@ -23,11 +23,11 @@ func (s *Server) Do(service string, req *http.Request) (*http.Response, error) {
 	if !ok {
 		return nil, fmt.Errorf("request to %s: nobody sends it", service)
 	}
-	h, ok := s.o.Services[service]
+	h, ok := s.service(service)
 	if !ok {
 		return nil, fmt.Errorf("request to %s: there is no such service", service)
 	}
-	caller.Service = service
+	caller.Service, caller.Secure, caller.Inside = service, true, true
 	if req.Body == nil {
 		req.Body = http.NoBody
 	}
@@ -36,10 +36,23 @@ func (s *Server) Do(service string, req *http.Request) (*http.Response, error) {
 	ctx := wire.WithRecord(identity.WithCaller(wire.WithRequestID(req.Context(), id), caller), record)
 	answer := &insideAnswer{header: http.Header{"X-Amzn-Requestid": {id}}}
 	told := &statusWriter{ResponseWriter: answer, status: http.StatusOK}
+	broken := false
 	func() {
 		defer s.audit(caller, record, told, id)
+		defer func() {
+			switch cause := recover(); cause {
+			case nil:
+			case http.ErrAbortHandler: // how a handler breaks the connection off
+				broken = true
+			default:
+				panic(cause)
+			}
+		}()
 		h.ServeHTTP(told, req.WithContext(ctx))
 	}()
+	if broken && !answer.full {
+		return nil, fmt.Errorf("request to %s: the answer broke off", service)
+	}
 	if answer.full {
 		return nil, fmt.Errorf("request to %s: the answer has more than %d bytes", service, insideBytes)
 	}

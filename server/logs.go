@@ -4,30 +4,24 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/lamina-run/lamina"
 	"github.com/lamina-run/lamina/identity"
 	"github.com/lamina-run/lamina/logs"
 	"github.com/lamina-run/lamina/wire"
+	"github.com/lamina-run/lamina/wire/jsontarget"
 )
 
 // LogsService is the signing name of CloudWatch Logs.
 const LogsService = "logs"
 
 const (
-	// targetHeader names the operation in AWS's JSON protocol 1.1.
-	targetHeader = "X-Amz-Target"
-	logsTarget   = "Logs_20140328."
-
-	jsonType = "application/x-amz-json-1.1"
+	logsTarget = "Logs_20140328."
 	// logsBody is more than a full batch of PutLogEvents, each byte escaped.
 	logsBody = 8 << 20
 )
@@ -41,56 +35,22 @@ type Authority interface {
 // NewLogs serves CloudWatch Logs of a store. Its requests are authenticated and
 // carry their caller.
 func NewLogs(store *logs.Store, authority Authority, log *slog.Logger) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		answer, err := answerLogs(store, authority, req)
-		if err == nil {
-			w.Header().Set("Content-Type", jsonType)
-			w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
-			_, _ = w.Write(answer) // the client is gone
-			return
-		}
-		ctx := req.Context()
-		record := wire.RecordOf(ctx)
-		if ex, ok := errors.AsType[*logs.Exception](err); ok {
-			record.Code = ex.Code
-			writeTargetError(w, ex.Status, ex.Code, ex.Message)
-			return
-		}
-		if ex, ok := errors.AsType[*wire.Exception](err); ok {
-			record.Code = ex.Code()
-			writeTargetError(w, targetStatus(ex), ex.Code(), ex.Message())
-			return
-		}
-		if ctx.Err() == nil {
-			log.LogAttrs(ctx, slog.LevelError, "operation failed", slog.String("service", LogsService),
-				slog.String("operation", req.Header.Get(targetHeader)), slog.String("request_id", wire.RequestID(ctx)), slog.Any("err", err))
-		}
-		record.Code = "ServiceUnavailableException"
-		writeTargetError(w, http.StatusInternalServerError, record.Code,
-			fmt.Sprintf("Internal error; see the server's log for request %s.", wire.RequestID(ctx)))
-	})
+	return &jsontarget.Service{
+		Name: LogsService, Title: "CloudWatch Logs", Prefix: logsTarget, MaxBody: logsBody, Failure: "ServiceUnavailableException", Log: log,
+		Answer: func(ctx context.Context, operation string, body []byte) ([]byte, error) {
+			answer, err := answerLogs(ctx, store, authority, operation, body)
+			if ex, ok := errors.AsType[*logs.Exception](err); ok {
+				return nil, &jsontarget.Error{Code: ex.Code, Status: ex.Status, Message: ex.Message}
+			}
+			return answer, err
+		},
+	}
 }
 
-func answerLogs(store *logs.Store, authority Authority, req *http.Request) ([]byte, error) {
-	ctx := req.Context()
-	body, err := io.ReadAll(io.LimitReader(req.Body, logsBody+1))
-	if len(body) > logsBody {
-		return nil, wire.RequestEntityTooLarge.Errorf("Request must be smaller than %d bytes", logsBody)
-	}
-	if ex, ok := errors.AsType[*wire.Exception](err); ok {
-		return nil, ex // the payload is not the one that was signed
-	}
-	if err != nil {
-		return nil, wire.Serialization.New("The request body ended before its end")
-	}
-	// Only now is the body read to its end, and the caller proven.
+func answerLogs(ctx context.Context, store *logs.Store, authority Authority, operation string, body []byte) ([]byte, error) {
 	caller, ok := identity.CallerOf(ctx)
 	if !ok {
 		return nil, wire.MissingAuthenticationToken.New("Missing Authentication Token")
-	}
-	operation, ok := strings.CutPrefix(req.Header.Get(targetHeader), logsTarget)
-	if !ok || req.Method != http.MethodPost {
-		return nil, wire.UnknownOperation.Errorf("CloudWatch Logs wants POST requests with the header %s: %s<operation>.", targetHeader, logsTarget)
 	}
 	record := wire.RecordOf(ctx)
 	var about logsNames
@@ -165,30 +125,4 @@ func (a logsNames) needs(c identity.Caller, operation string) (all []identity.Ne
 func logsMutates(operation string) bool {
 	return operation != "PutLogEvents" && slices.ContainsFunc([]string{"Create", "Put", "Delete", "Tag", "Untag", "Associate", "Disassociate"},
 		func(verb string) bool { return strings.HasPrefix(operation, verb) })
-}
-
-// speaksTarget reports whether a request is of AWS's JSON protocol.
-func speaksTarget(req *http.Request) bool { return req.Header.Get(targetHeader) != "" }
-
-// targetStatus is the status of an exception in AWS's JSON protocol, where what
-// the client did wrong is 400 whatever it was.
-func targetStatus(ex *wire.Exception) int {
-	if ex.Status() >= http.StatusInternalServerError {
-		return ex.Status()
-	}
-	return http.StatusBadRequest
-}
-
-// writeTargetError answers an error as AWS's JSON protocol 1.1 has it.
-func writeTargetError(w http.ResponseWriter, status int, code, message string) {
-	text, err := json.Marshal(struct {
-		Type    string `json:"__type"`
-		Message string `json:"message"`
-	}{code, message})
-	if err != nil {
-		panic("server: error " + code + ": " + err.Error()) // strings always marshal
-	}
-	w.Header().Set("Content-Type", jsonType)
-	w.WriteHeader(status)
-	_, _ = w.Write(text) // the client is gone
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lamina-run/lamina/identity"
 	"github.com/lamina-run/lamina/wire"
+	"github.com/lamina-run/lamina/wire/jsontarget"
 )
 
 // limited serves with a limit of two requests of each kind, three of GetFunction,
@@ -145,7 +146,7 @@ func TestRequestLimitAnswers(t *testing.T) {
 		"lambda":    {"GET", listed, "", nil, 429, "TooManyRequestsException", `{"Reason":"CallerRateLimitExceeded","Type":"User","message":"Rate exceeded"}`},
 		"sts":       {"POST", "/", "Action=GetCallerIdentity&Version=2011-06-15", []string{"Content-Type", form}, 400, "", "<Type>Sender</Type><Code>Throttling</Code><Message>Rate exceeded</Message>"},
 		"iam":       {"POST", "/", "Action=ListUsers&Version=2010-05-08", []string{"Content-Type", form}, 400, "", "<Type>Sender</Type><Code>Throttling</Code><Message>Rate exceeded</Message>"},
-		LogsService: {"POST", "/", "{}", []string{targetHeader, logsTarget + "DescribeLogGroups"}, 400, "", `{"__type":"ThrottlingException","message":"Rate exceeded"}`},
+		LogsService: {"POST", "/", "{}", []string{jsontarget.Header, logsTarget + "DescribeLogGroups"}, 400, "", `{"__type":"ThrottlingException","message":"Rate exceeded"}`},
 	} {
 		var res *http.Response
 		for range 3 {

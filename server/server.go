@@ -20,6 +20,8 @@ import (
 	"github.com/lamina-run/lamina/control"
 	"github.com/lamina-run/lamina/identity"
 	"github.com/lamina-run/lamina/wire"
+	"github.com/lamina-run/lamina/wire/jsontarget"
+	"github.com/lamina-run/lamina/wire/query"
 )
 
 // Options are the parts that New assembles.
@@ -31,8 +33,14 @@ type Options struct {
 	// Services maps a signing name (lambda, sts, iam, logs) to what answers it. Each
 	// gets authenticated requests, the caller in their context.
 	Services map[string]http.Handler
+	// S3 answers requests of the signing name s3, and those that nobody signed and
+	// that are meant for it; nil for none.
+	S3 S3
 	// Requests limits the requests of an account; nil has no limits.
 	Requests *Requests
+	// Responses answers, without a signature, the paths that begin with ResponsePath:
+	// what stacks are told from outside. Nil answers none.
+	Responses http.Handler
 	// Plane answers at function URLs; nil serves none.
 	Plane *control.Plane
 	// Audit is told of each request that may have changed something, or was not
@@ -41,6 +49,21 @@ type Options struct {
 	// Ready is closed when requests can be answered; /healthz tells.
 	Ready <-chan struct{}
 }
+
+// ResponsePath begins the paths of [Options.Responses]. No bucket has such a name.
+const ResponsePath = "/_lamina/"
+
+// S3 is a service whose requests need no signature, and whose errors are its own.
+type S3 interface {
+	http.Handler
+	// Meant reports whether a request that nobody signed can be one for it.
+	Meant(req *http.Request) bool
+	// Refuse answers an error of a request that does not come to it.
+	Refuse(w http.ResponseWriter, req *http.Request, err error)
+}
+
+// s3Service is the signing name of S3.
+const s3Service = "s3"
 
 // Server answers everything that arrives on Lamina's one endpoint.
 type Server struct {
@@ -95,6 +118,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch path := req.URL.Path; {
 	case path == "/healthz":
 		s.health(w)
+	case s.o.Responses != nil && strings.HasPrefix(path, ResponsePath):
+		s.o.Responses.ServeHTTP(w, req)
 	case isArchivePath(path):
 		s.download(w, req)
 	default:
@@ -117,12 +142,16 @@ func (s *Server) operation(w http.ResponseWriter, req *http.Request) {
 	began := time.Now()
 	id := wire.RequestID(req.Context())
 	caller, err := s.o.Verifier.Verify(req)
+	if wire.MissingAuthenticationToken.Is(err) && s.isAnonymous(req) {
+		caller, err = identity.Caller{Service: s3Service, Region: anonymousRegion}, nil
+	}
 	if err != nil {
 		s.refuse(w, req, err)
 		return
 	}
-	caller.Source, caller.Agent, caller.Secure = source(req), req.UserAgent(), req.TLS != nil
-	service, ok := s.o.Services[caller.Service]
+	caller.Source, caller.Agent = source(req), req.UserAgent()
+	caller.Secure = req.TLS != nil || isLoopback(caller.Source)
+	service, ok := s.service(caller.Service)
 	if !ok {
 		s.refuse(w, req, wire.UnknownOperation.Errorf("Lamina does not offer the service %q.", caller.Service))
 		return
@@ -151,6 +180,32 @@ func (s *Server) operation(w http.ResponseWriter, req *http.Request) {
 	s.o.Log.LogAttrs(req.Context(), slog.LevelDebug, "request answered",
 		slog.String("request_id", id), slog.String("service", caller.Service), slog.String("account", caller.Account),
 		slog.String("method", req.Method), slog.String("path", req.URL.Path), slog.Duration("took", time.Since(began)))
+}
+
+// service is what answers requests of a signing name.
+func (s *Server) service(name string) (http.Handler, bool) {
+	if name == s3Service && s.o.S3 != nil {
+		return s.o.S3, true
+	}
+	h, ok := s.o.Services[name]
+	return h, ok
+}
+
+// anonymousRegion is that of requests that nobody signed.
+const anonymousRegion = "us-east-1"
+
+// isAnonymous reports whether a request without a signature is for S3, as no other
+// service has a use for it.
+func (s *Server) isAnonymous(req *http.Request) bool {
+	if s.o.S3 == nil || jsontarget.Speaks(req) || identity.QueryService(req) != "" || !s.o.S3.Meant(req) {
+		return false
+	}
+	if router, ok := s.o.Services["lambda"].(*wire.Router); ok {
+		if operation, _ := router.Match(req); operation != "" {
+			return false
+		}
+	}
+	return true
 }
 
 // statusWriter remembers the status of an answer.
@@ -202,12 +257,16 @@ func (s *Server) refuse(w http.ResponseWriter, req *http.Request, err error) {
 	s.o.Log.LogAttrs(req.Context(), slog.LevelDebug, "request refused",
 		slog.String("request_id", wire.RequestID(req.Context())), slog.String("path", req.URL.Path), slog.Any("err", err))
 	drain(w, req)
-	if service := identity.QueryService(req); service != "" {
-		identity.WriteQueryError(w, service, wire.RequestID(req.Context()), ex)
+	if s.o.S3 != nil && identity.ClaimedService(req) == s3Service {
+		s.o.S3.Refuse(w, req, ex)
 		return
 	}
-	if speaksTarget(req) {
-		writeTargetError(w, targetStatus(ex), ex.Code(), ex.Message())
+	if service := identity.QueryService(req); service != "" {
+		query.WriteError(w, service, wire.RequestID(req.Context()), ex)
+		return
+	}
+	if jsontarget.Speaks(req) {
+		jsontarget.WriteException(w, ex)
 		return
 	}
 	wire.WriteException(w, ex)

@@ -145,6 +145,8 @@ func tour(t *testing.T, s *Store) {
 			tx.RenewEvents(ctx, "a", now),
 			tx.ReleaseEvents(ctx, "a", now),
 			tx.InsertDelivery(ctx, delivery(1), roomy),
+			tx.InsertBucket(ctx, Bucket{Name: "b", Account: "1", Documents: map[string]string{"cors": ""}}),
+			tx.DeleteBucketDocument(ctx, "b", "cors"),
 			tx.ReleaseDeliveries(ctx, "a", now),
 		}
 		_, err = tx.LockPolicy(ctx, "r")
@@ -166,6 +168,9 @@ func tour(t *testing.T, s *Store) {
 			call(tx.Layers(ctx, scope, f, "", 5))
 			call(tx.LayerVersions(ctx, layer.Layer, f, 0, 5))
 		}
+		call(tx.Bucket(ctx, "b"))
+		call(tx.Buckets(ctx, "1", "", 5))
+		call(tx.BucketsOfAll(ctx, "", 5))
 		call(tx.LayerVersion(ctx, layer.Layer, 1))
 		call(tx.Function(ctx, id))
 		call(tx.LastFunctionVersion(ctx, id))

@@ -118,7 +118,7 @@ func (s *Store) adopt(ctx context.Context, key []byte) error {
 	if err != nil || done {
 		return err
 	}
-	for _, part := range []func(context.Context) error{s.sealVersions, s.sealKeys} {
+	for _, part := range []func(context.Context) error{s.sealVersions, s.sealKeys, s.sealParameters} {
 		if err := part(ctx); err != nil {
 			return fmt.Errorf("seal secrets: %w", err)
 		}

@@ -49,7 +49,8 @@ type settings struct {
 	Limit           []string      `env:"LAMINA_LIMITS" placeholder:"NAME=VALUE" help:"Quota of an account, such as ConcurrentExecutions=200. Repeatable. Names and defaults: ${limits}."`
 	LogLevel        slog.Level    `env:"LAMINA_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
 
-	S3Endpoint        string `env:"LAMINA_S3_ENDPOINT" name:"s3-endpoint" placeholder:"URL" help:"S3 that code and layers are read from, path-style, such as http://127.0.0.1:9000."`
+	S3                bool   `env:"LAMINA_S3" name:"s3" default:"true" negatable:"" help:"Serve S3 too, with its buckets in the data directory, unless --s3-endpoint names another."`
+	S3Endpoint        string `env:"LAMINA_S3_ENDPOINT" name:"s3-endpoint" placeholder:"URL" help:"Another S3, which code and layers are then read from, path-style, such as http://127.0.0.1:9000. Lamina's own is not served."`
 	S3AccessKeyID     string `env:"LAMINA_S3_ACCESS_KEY_ID" name:"s3-access-key-id" help:"Access key for it; that of the root when absent."`
 	S3SecretAccessKey string `env:"LAMINA_S3_SECRET_ACCESS_KEY" name:"s3-secret-access-key" help:"Secret of that key."`
 

@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/objects/backend"
 	"github.com/lamina-run/lamina/runner/sandbox"
 )
 
@@ -30,6 +31,8 @@ const (
 type verbs struct {
 	Serve          serveVerb           `cmd:"" help:"Serve the Lambda API and run functions."`
 	Demo           demoVerb            `cmd:"" help:"Serve, and show the main job: a layer from a zip to a running function."`
+	Deploy         deployVerb          `cmd:"" help:"Deploy a template of CloudFormation or SAM with the code it names."`
+	Stack          stackVerbs          `cmd:"" help:"Stacks: what templates were deployed as."`
 	Env            envVerb             `cmd:"" help:"Print export lines that point AWS clients at the server."`
 	Sign           signVerb            `cmd:"" help:"Sign a zip, for functions and layers that must come from an allowed publisher."`
 	Doctor         doctorVerb          `cmd:"" help:"Show what this machine offers, and what Lamina will use and enforce."`
@@ -54,6 +57,8 @@ func main() {
 			sandbox.Init()
 		case sandbox.SpawnVerb:
 			sandbox.Spawn()
+		case backend.Verb:
+			backend.Main()
 		}
 	}
 	if filepath.Base(os.Args[0]) == "bootstrap" {

@@ -22,13 +22,14 @@ import (
 	"github.com/lamina-run/lamina/internal/fsx"
 	"github.com/lamina-run/lamina/logs"
 	"github.com/lamina-run/lamina/networks"
-	"github.com/lamina-run/lamina/objects"
+	"github.com/lamina-run/lamina/parameters"
 	"github.com/lamina-run/lamina/queues"
 	"github.com/lamina-run/lamina/runner"
 	"github.com/lamina-run/lamina/runner/layer"
 	"github.com/lamina-run/lamina/runner/runtimes"
 	"github.com/lamina-run/lamina/runner/sandbox"
 	"github.com/lamina-run/lamina/server"
+	"github.com/lamina-run/lamina/stack"
 	"github.com/lamina-run/lamina/store"
 	"github.com/lamina-run/lamina/wire"
 )
@@ -141,7 +142,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, closeAudit()) }()
-	var running stack
+	var running ensemble
 	defer func() { err = errors.Join(err, running.stop()) }()
 	running.start(ctx, "logs", kept.Run) // first, and so ended after those who print
 	var invoker interface {
@@ -166,14 +167,21 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 		return err
 	}
 	api := ownEndpoint(at.local.Addr())
-	pool, err := sandbox.NewPool(sandbox.Options{Log: log, Parked: c.Parked, Network: network, Endpoint: api, Images: images})
+	answers, err := openResponses(c, db, at, network, log)
+	if err != nil {
+		return err
+	}
+	defer answers.close()
+	pool, err := sandbox.NewPool(sandbox.Options{
+		Log: log, Parked: c.Parked, Network: network, Endpoint: api, Images: images, Responses: ownEndpoint(answers.addr()),
+	})
 	if err == nil {
 		inside := ""
 		if at := network.Inside(api); at.IsValid() {
 			inside = "http://" + at.String()
 		}
 		functions := runner.New(runner.Options{
-			Endpoint: inside, Directories: shown,
+			Endpoint: inside, Directories: shown, Trust: answers.trust,
 			Log: log, Sandboxes: pool, Layers: layers, Runtimes: set, Limits: limits, Now: time.Now,
 			Credentials: credentialsOf(who), Logs: kept, Idle: c.Idle, MaxEnvironments: c.Environments, CPUQuota: c.CPU == "quota",
 		})
@@ -191,7 +199,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 		}
 		return staged, nil
 	}
-	bucket, err := openObjects(c, root)
+	buckets, err := c.openS3(root, db, who.Authority, log)
 	if err != nil {
 		return err
 	}
@@ -204,30 +212,42 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 		return err
 	}
 	plane := control.New(control.Options{
-		Objects: bucket, Stage: stage, Queues: queue, Directories: shown, Networks: vpcs,
+		Objects: buckets.objects, ObjectsDecide: buckets.own != nil, Stage: stage, Queues: queue, Directories: shown, Networks: vpcs,
 		EventRetryDelay: func(attempts int) time.Duration { return lamina.EventRetryDelay(attempts, c.EventRetryDelay) },
 		Store:           db, Invoker: invoker, Provisioner: invoker, Authority: who.Authority, Locations: links, Limits: limits, Log: log, Now: time.Now,
 		URLAddress: server.URLAddress, PrepareLayer: prepareLayer,
 	})
 	router := wire.NewRouter(wire.Options{Log: log, Authorize: plane.Authorize, MaxZip: limits.ZippedUpload, MaxBody: wire.BodyFor(limits.ZippedUpload), MaxPayload: limits.RequestPayload, Stage: stage})
 	plane.Register(router)
+	buckets.functions.Plane = plane
 	verifier := identity.NewVerifier(who.Keys, time.Now).AcceptSessions(sessions, who.Principals)
+	inside := &within{}
+	stacks, cloudFormation := newStacks(db, who, answers.Responses, inside, log)
 	answering := make(chan struct{})
 	front := server.New(server.Options{
-		Log: log, Verifier: verifier, Links: links, Archives: archives{blobs}, Ready: answering, Plane: plane, Audit: audited,
-		Requests: server.NewRequests(limits.APIRequests, limits.GetFunctionRequests, time.Now),
+		Log: log, Verifier: verifier, Links: links, Archives: archives{blobs}, Ready: answering, Plane: plane, Audit: audited, S3: buckets.front,
+		Responses: answers,
+		Requests:  server.NewRequests(limits.APIRequests, limits.GetFunctionRequests, time.Now),
 		Services: map[string]http.Handler{
-			"lambda": router, "sts": identity.NewSTS(who), "iam": identity.NewIAM(who),
+			"lambda": router, "sts": identity.NewSTS(who), "iam": identity.NewIAM(who), stack.Service: cloudFormation,
 			identity.OrganizationsService: identity.NewOrganizations(who),
 			server.LogsService:            server.NewLogs(kept, who.Authority, log),
+			parameters.Service:            parameters.New(parameters.Options{Store: db, Authority: who.Authority, Log: log, Now: time.Now}),
 			server.SigningService:         server.NewInternal(server.Internal{Profiles: plane, Accounts: &identity.Accounts{Options: who}, Operator: root.AccountID, Log: log}),
 		},
 	})
 
+	inside.Server = front
+	running.start(ctx, "responses", answers.serve)
+	running.start(ctx, "letterboxes", answers.Run)
+	if buckets.own != nil {
+		running.start(ctx, "S3", buckets.own.Run)
+	}
 	running.start(ctx, "key uses", func(ctx context.Context) error { return verifier.Run(ctx, db) })
 	running.start(ctx, "preparation", plane.Run)
 	running.start(ctx, "provisioned concurrency", plane.KeepProvisioned)
 	running.start(ctx, "events", plane.RunEvents)
+	running.start(ctx, "stacks", stacks.Run)
 	running.start(ctx, "sweeper", func(ctx context.Context) error { return sweep(ctx, db, blobs, layers, log) })
 	for _, l := range at.all() {
 		running.start(ctx, "listener", func(ctx context.Context) error { return front.Serve(ctx, l, requestGrace) })
@@ -273,20 +293,6 @@ func keyOr(root identity.Credentials, id, secret string) (string, string) {
 		return root.AccessKeyID, root.SecretAccessKey
 	}
 	return id, secret
-}
-
-// openObjects returns the S3 that archives are read from, nil when there is none.
-func openObjects(c *settings, root identity.Credentials) (control.Objects, error) {
-	if c.S3Endpoint == "" {
-		return nil, nil
-	}
-	o := objects.Options{Endpoint: c.S3Endpoint, Now: time.Now, Proxy: http.ProxyFromEnvironment}
-	o.AccessKeyID, o.SecretAccessKey = keyOr(root, c.S3AccessKeyID, c.S3SecretAccessKey)
-	s3, err := objects.New(o)
-	if err != nil {
-		return nil, hint(fmt.Errorf("open S3: %w", err), "check --s3-endpoint")
-	}
-	return s3, nil
 }
 
 // openQueues returns the SQS that the ends of events are told to, nil when there
@@ -436,9 +442,9 @@ func sweep(ctx context.Context, db *store.Store, blobs *blob.Disk, layers *layer
 	}
 }
 
-// stack runs long-lived parts, each on top of those started before it, and stops
+// ensemble runs long-lived parts, each on top of those started before it, and stops
 // them from the top down.
-type stack struct {
+type ensemble struct {
 	parts  []part
 	failed chan error // one error for each part that ended by itself; buffered for all
 }
@@ -449,10 +455,10 @@ type part struct {
 	ended  chan error // one send, when run returned
 }
 
-// maxParts is how many parts a stack can hold.
-const maxParts = 16
+// maxParts is how many parts an ensemble can hold.
+const maxParts = 32
 
-func (s *stack) start(ctx context.Context, name string, run func(context.Context) error) {
+func (s *ensemble) start(ctx context.Context, name string, run func(context.Context) error) {
 	if s.failed == nil {
 		s.failed = make(chan error, maxParts)
 	}
@@ -473,7 +479,7 @@ func (s *stack) start(ctx context.Context, name string, run func(context.Context
 }
 
 // wait returns when ctx ends or a part fails.
-func (s *stack) wait(ctx context.Context) error {
+func (s *ensemble) wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return nil
@@ -483,7 +489,7 @@ func (s *stack) wait(ctx context.Context) error {
 }
 
 // stop ends the parts in reverse order and reports what they returned.
-func (s *stack) stop() error {
+func (s *ensemble) stop() error {
 	var all []error
 	for i := len(s.parts) - 1; i >= 0; i-- {
 		s.parts[i].cancel()

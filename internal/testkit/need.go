@@ -65,6 +65,19 @@ var (
 		}
 		return ""
 	}}
+	// CDK needs Node.js, and the AWS CDK and the Serverless Framework that .ci/setup
+	// puts into its cache.
+	CDK = Probe{"cdk", func() string {
+		if missing := missingTool("node")(); missing != "" {
+			return missing
+		}
+		for _, tool := range []string{"cdk", "osls"} {
+			if !isFile(filepath.Join(NodeModules("iac"), ".bin", tool)) {
+				return "no " + tool + "; run .ci/setup"
+			}
+		}
+		return ""
+	}}
 	// Terraform needs the command and a mirror of the AWS provider.
 	Terraform = Probe{"terraform", func() string {
 		if missing := missingTool("terraform")(); missing != "" {
@@ -77,6 +90,17 @@ var (
 	}}
 	// AWSCLI needs the aws command in .venv or in PATH.
 	AWSCLI = Probe{"awscli", missingVenv("aws")}
+	// SAMTranslator needs a Python that can import AWS's translator of SAM templates.
+	SAMTranslator = Probe{"samtranslator", func() string {
+		python := Tool("python3")
+		if python == "" {
+			return "no python3; run .ci/setup"
+		}
+		if err := exec.Command(python, "-c", "import samtranslator").Run(); err != nil {
+			return python + " has no samtranslator; run .ci/setup"
+		}
+		return ""
+	}}
 	// Boto needs a Python that can import boto3, in .venv or in PATH.
 	Boto = Probe{"botocore", func() string {
 		python := Tool("python3")
@@ -140,7 +164,11 @@ func TerraformMirror() string {
 
 // JavaScriptSDKs returns the folder whose node_modules has the AWS SDKs for
 // JavaScript, there or not.
-func JavaScriptSDKs() string {
+func JavaScriptSDKs() string { return filepath.Dir(NodeModules("sdk-js")) }
+
+// NodeModules returns the node_modules of a piece that .ci/setup puts into its
+// cache, there or not.
+func NodeModules(piece string) string {
 	dir := os.Getenv("LAMINA_TEST_CACHE")
 	if dir == "" {
 		home, err := os.UserCacheDir()
@@ -149,7 +177,7 @@ func JavaScriptSDKs() string {
 		}
 		dir = filepath.Join(home, "lamina-test")
 	}
-	return filepath.Join(dir, "sdk-js")
+	return filepath.Join(dir, piece, "node_modules")
 }
 
 // Repository returns the root of the source tree.

@@ -40,6 +40,35 @@ type Request struct {
 	Provisioned bool
 	// Endpoint is Lamina's own URL, as the function reaches it; empty if it does not.
 	Endpoint string
+	Trust    Trust
+}
+
+// Trust is an authority whose certificates functions accept besides those that the
+// host does: Python and Node.js by their clients' doing, programs of provided
+// runtimes since it is in the file where the host has its authorities.
+type Trust struct {
+	Authority string // file on the host, PEM; empty is none
+	Bundle    string // file on the host that has the host's authorities, too; empty is none
+	BundleAt  string // where the host has its authorities
+}
+
+// Where functions find the authority. The clients know the first.
+const (
+	authorityFile = "/etc/ssl/lamina.pem"
+	nodeAuthority = "/var/runtime/ca-cert.pem" // what Node.js 16 and 18 read on AWS
+)
+
+// binds shows the authority to a family's functions.
+func (t Trust) binds(family string) []Bind {
+	switch {
+	case family == "python" && t.Authority != "":
+		return []Bind{{t.Authority, authorityFile}}
+	case family == "nodejs" && t.Authority != "":
+		return []Bind{{t.Authority, nodeAuthority}}
+	case family == "provided" && t.Bundle != "":
+		return []Bind{{t.Bundle, t.BundleAt}}
+	}
+	return nil
 }
 
 // Launch is what a sandbox needs to run a function.
@@ -98,7 +127,7 @@ func (s *Set) Launch(ctx context.Context, r Request) (Launch, error) {
 		if err != nil {
 			return Launch{}, err
 		}
-		l.Path, l.Args = path, []string{path}
+		l.Path, l.Args, l.Binds = path, []string{path}, r.Trust.binds(family)
 		l.Env = environment(r)
 		return l, nil
 	}
@@ -132,6 +161,7 @@ func (s *Set) Launch(ctx context.Context, r Request) (Launch, error) {
 	if dir := cmp.Or(s.libraries[runtime], s.libraries[family]); dir != "" {
 		l.Binds = append(l.Binds, Bind{dir, "/var/runtime/" + libraryDir(runtime)})
 	}
+	l.Binds = append(l.Binds, r.Trust.binds(family)...)
 	l.LogFD = logFD
 	l.Env = environment(r)
 	if wrapper := r.Version.Config.Environment["AWS_LAMBDA_EXEC_WRAPPER"]; wrapper != "" {
@@ -202,7 +232,7 @@ func environment(r Request) []string {
 	case "python":
 		pythonEnvironment(runtime, set)
 	case "nodejs":
-		nodeEnvironment(runtime, set)
+		nodeEnvironment(runtime, r.Trust.Authority != "", set)
 	case "ruby":
 		set("PATH", "/var/lang/bin:"+path)
 		set("LD_LIBRARY_PATH", "/var/lang/lib:"+libraries)

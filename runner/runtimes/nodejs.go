@@ -140,12 +140,12 @@ func nodeOptions(in Interpreter, c lamina.Config) []string {
 	return out
 }
 
-func nodeEnvironment(runtime string, set func(name, value string)) {
+func nodeEnvironment(runtime string, trust bool, set func(name, value string)) {
 	major := strings.TrimSuffix(strings.TrimPrefix(runtime, "nodejs"), ".x")
 	set("NODE_PATH", "/opt/nodejs/node"+major+"/node_modules:/opt/nodejs/node_modules:/var/runtime/node_modules:/var/runtime:/var/task")
 	set("PWD", "/var/task")
 	set("SHLVL", "0")
-	if major == "16" || major == "18" {
-		set("NODE_EXTRA_CA_CERTS", "/var/runtime/ca-cert.pem")
+	if trust || major == "16" || major == "18" { // where AWS has none, the client hides it
+		set("NODE_EXTRA_CA_CERTS", nodeAuthority)
 	}
 }

@@ -45,3 +45,7 @@ func (n Network) Inside(endpoint netip.AddrPort) netip.AddrPort {
 	}
 	return netip.AddrPortFrom(nat.Gateway, endpoint.Port())
 }
+
+// ResponsesName is the name by which functions of a sandbox with a network find
+// what is at [Options.Responses], on port 443.
+const ResponsesName = nat.ResponsesName

@@ -273,10 +273,14 @@ func resolvConf(n Network) string {
 
 // hostNames are lines of /etc/hosts.
 func hostNames(n Network) string {
-	if n != NetworkHost {
+	if n == NetworkNone || n == "" {
 		return ""
 	}
-	text := nat.Gateway.String() + " host.docker.internal host.lamina.internal\n"
+	text := nat.Responses.Addr().String() + " " + nat.ResponsesName + "\n"
+	if n != NetworkHost {
+		return text
+	}
+	text += nat.Gateway.String() + " host.docker.internal host.lamina.internal\n"
 	if own, err := os.ReadFile("/etc/hosts"); err == nil {
 		text += string(own)
 	}

@@ -74,7 +74,7 @@ func NewPool(o Options) (*Pool, error) {
 			return nil, fmt.Errorf("network mode %s: %w", network, err)
 		}
 		router = nat.NewRouter(nat.Options{
-			Policy: nat.Policy{Endpoint: o.Endpoint, Host: network == NetworkHost}, Sockets: functionSockets(),
+			Policy: nat.Policy{Endpoint: o.Endpoint, Responses: o.Responses, Host: network == NetworkHost}, Sockets: functionSockets(),
 		})
 	}
 	host, err := thisHost()

@@ -47,6 +47,10 @@ type Options struct {
 	// Endpoint is where the server's API answers on this host. With a network,
 	// functions find it at [Network.Inside].
 	Endpoint netip.AddrPort
+
+	// Responses is what functions with a network find at [ResponsesName]; an invalid
+	// one is none.
+	Responses netip.AddrPort
 }
 
 // Spec is what one sandbox shows its processes. All paths but those marked

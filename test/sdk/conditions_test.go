@@ -164,11 +164,12 @@ func TestConditionKeys(t *testing.T) {
 		"aws:ResourceTag of a user": {
 			action: "iam:GetUser", condition: is("StringEquals", "iam:ResourceTag/team", "a"), met: iam("GetUser", "UserName", "bounded"), not: iam("GetUser", "UserName", "unbounded"),
 		},
-		"aws:SourceIp":        {action: "lambda:GetFunction", condition: is("IpAddress", "aws:SourceIp", "127.0.0.0/8"), met: get(f)},
-		"aws:SourceIp, other": {action: "lambda:GetFunction", condition: is("IpAddress", "aws:SourceIp", "10.0.0.0/8"), not: get(f)},
-		"aws:SecureTransport": {action: "lambda:GetFunction", condition: is("Bool", "aws:SecureTransport", "false"), met: get(f)},
+		"aws:SourceIp":               {action: "lambda:GetFunction", condition: is("IpAddress", "aws:SourceIp", "127.0.0.0/8"), met: get(f)},
+		"aws:SourceIp, other":        {action: "lambda:GetFunction", condition: is("IpAddress", "aws:SourceIp", "10.0.0.0/8"), not: get(f)},
+		"aws:SecureTransport":        {action: "lambda:GetFunction", condition: is("Bool", "aws:SecureTransport", "true"), met: get(f)}, // over loopback
+		"aws:SecureTransport, other": {action: "lambda:GetFunction", condition: is("Bool", "aws:SecureTransport", "false"), not: get(f)},
 		"aws:SecureTransport, required": {
-			action: "lambda:GetFunction", condition: is("Bool", "aws:SecureTransport", "false"), effect: "Deny", more: []string{allow("*", "*")}, not: get(f),
+			action: "lambda:GetFunction", condition: is("Bool", "aws:SecureTransport", "false"), effect: "Deny", more: []string{allow("*", "*")}, met: get(f),
 		},
 		"aws:PrincipalOrgID":        {action: "lambda:GetFunction", condition: is("StringEquals", "aws:PrincipalOrgID", o.ID), met: get(f)},
 		"aws:PrincipalOrgID, other": {action: "lambda:GetFunction", condition: is("StringEquals", "aws:PrincipalOrgID", "o-0123456789"), not: get(f)},

@@ -118,6 +118,8 @@ function post(where, body, errorType, then, done) {
 // that takes frames, returns stand for the newlines.
 let logFd = Number(env._LAMBDA_TELEMETRY_LOG_FD || -1);
 delete env._LAMBDA_TELEMETRY_LOG_FD;
+// Node.js has read it when it started; on AWS there is none.
+if (env.NODE_EXTRA_CA_CERTS === '/var/runtime/ca-cert.pem' && !/^v1[68]\./.test(process.version)) delete env.NODE_EXTRA_CA_CERTS;
 try {
   if (logFd >= 0) fs.fstatSync(logFd);
 } catch {

@@ -421,30 +421,31 @@ def _flush():
             pass
 
 
-class _LoggingHook(object):
-    """Sets up the root logger when, and only if, logging is imported."""
+class _ImportHook(object):
+    """Calls what sets up a module when, and only if, the module is imported."""
 
-    def __init__(self, as_json, level):
-        self.as_json = as_json
-        self.level = level
+    def __init__(self, set_up):
+        self.set_up = set_up
 
     def find_spec(self, name, path=None, target=None):
-        if name != "logging":
+        if name not in self.set_up:
             return None
-        sys.meta_path.remove(self)
-        for finder in sys.meta_path:
+        set_up = self.set_up.pop(name)
+        if not self.set_up:
+            sys.meta_path.remove(self)
+        for finder in list(sys.meta_path):
             find = getattr(finder, "find_spec", None)
             spec = find(name, path, target) if find else None
             if spec is not None and spec.loader is not None:
-                spec.loader = _LoggingLoader(spec.loader, self)
+                spec.loader = _SetUpLoader(spec.loader, set_up)
                 return spec
         return None
 
 
-class _LoggingLoader(object):
-    def __init__(self, loader, hook):
+class _SetUpLoader(object):
+    def __init__(self, loader, set_up):
         self.loader = loader
-        self.hook = hook
+        self.set_up = set_up
 
     def create_module(self, spec):
         return self.loader.create_module(spec)
@@ -452,7 +453,32 @@ class _LoggingLoader(object):
     def exec_module(self, module):
         module.__spec__.loader = module.__loader__ = self.loader
         self.loader.exec_module(module)
-        _set_up_logging(module, self.hook.as_json, self.hook.level)
+        self.set_up(module)
+
+
+# The authority of this installation, when functions can reach what it vouches for.
+_AUTHORITY = "/etc/ssl/lamina.pem"
+
+
+def _set_up_ssl(ssl):
+    """Make whatever trusts anybody trust the authority, too, which vouches for one name only."""
+    context = ssl.SSLContext
+    load = context.load_verify_locations
+
+    def trusting(method):
+        def loads(self, *args, **kwargs):
+            result = method(self, *args, **kwargs)
+            try:
+                load(self, _AUTHORITY)
+            except (OSError, ValueError):  # an interpreter that can't read it
+                pass
+            return result
+
+        loads.__name__ = method.__name__
+        return loads
+
+    for name in ("load_verify_locations", "set_default_verify_paths", "load_default_certs"):
+        setattr(context, name, trusting(getattr(context, name)))
 
 
 def _set_up_logging(logging, as_json, level):
@@ -618,10 +644,13 @@ def main():
     _set_up_output()
     _set_up_path(environ)
     level = environ.get("AWS_LAMBDA_LOG_LEVEL", "").upper()
-    if "logging" in sys.modules:
-        _set_up_logging(sys.modules["logging"], as_json, level)
-    else:
-        sys.meta_path.insert(0, _LoggingHook(as_json, level))
+    hooks = {"logging": lambda module: _set_up_logging(module, as_json, level)}
+    if os.path.exists(_AUTHORITY):
+        hooks["ssl"] = _set_up_ssl
+    for name in [name for name in hooks if name in sys.modules]:
+        hooks.pop(name)(sys.modules[name])
+    if hooks:
+        sys.meta_path.insert(0, _ImportHook(hooks))
     sys.argv[:] = sys.argv[:1]
     connection = _Connection(environ["AWS_LAMBDA_RUNTIME_API"])
     try:

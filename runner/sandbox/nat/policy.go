@@ -21,9 +21,16 @@ var (
 	// Relay is where the listener inside is, on a port that no function can take.
 	Relay = netip.AddrPortFrom(netip.AddrFrom4([4]byte{169, 254, 100, 4}), 1)
 
+	// Responses is where functions answer CloudFormation, on port 443: custom resources
+	// know nothing but the name of a host, [ResponsesName].
+	Responses = netip.AddrPortFrom(netip.AddrFrom4([4]byte{169, 254, 100, 6}), 443)
+
 	// peer is from where connections come to the relay; only packets have it.
 	peer = netip.AddrFrom4([4]byte{169, 254, 100, 5})
 )
+
+// ResponsesName is the host name of [Responses], inside.
+const ResponsesName = "responses.cloudformation.lamina.internal"
 
 var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
@@ -50,6 +57,9 @@ type Policy struct {
 	// Endpoint is the server's own, as this host reaches it. Functions find it at
 	// [Gateway] and its port; an invalid one is none.
 	Endpoint netip.AddrPort
+	// Responses is what functions find at the variable of that name; an invalid one
+	// is none.
+	Responses netip.AddrPort
 	// Host leads everywhere that the host itself gets, its loopback at [Gateway].
 	Host bool
 	// Own returns the addresses of this host, which are not neighbours' and yet
@@ -67,6 +77,9 @@ func (p Policy) target(dst netip.AddrPort) (netip.AddrPort, error) {
 			return netip.AddrPortFrom(loopback, dst.Port()), nil
 		}
 		return dst, errPolicy
+	}
+	if dst == Responses && p.Responses.IsValid() {
+		return p.Responses, nil
 	}
 	if p.Host {
 		return dst, nil
