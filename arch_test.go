@@ -35,7 +35,7 @@ var imports = map[string]struct {
 	"internal/fsx":        {},
 	"internal/peer":       {mustNot: []string{"database/sql"}},
 	"internal/testkit":    {},
-	"blob/...":            {may: []string{".", "internal/fsx", "blob/..."}, mustNot: []string{"database/sql"}},
+	"blob/...":            {may: []string{".", "internal/fsx", "internal/peer", "blob/..."}, mustNot: []string{"database/sql"}},
 	"store/...":           {may: []string{".", "internal/fsx", "store/..."}, mustNot: []string{"net/http"}},
 	"objects/...":         {may: []string{".", "internal/fsx", "internal/peer", "objects/..."}},
 	"objects/endpoint":    {may: []string{".", "internal/fsx", "objects/...", "identity", "identity/policy", "store", "wire"}, mustNot: []string{"database/sql"}},
