@@ -293,6 +293,9 @@ func contextOf(c Caller, n Need) policy.Context {
 	if c.Secure {
 		all["aws:securetransport"] = yes
 	}
+	if c.Inside {
+		all["aws:viaawsservice"] = yes
+	}
 	set("aws:requestedregion", c.Region)
 	if c.Source != "" {
 		set("aws:sourceip", c.Source)

@@ -38,6 +38,7 @@ type Caller struct {
 	Source string // IP address of the client
 	Agent  string // its User-Agent
 	Secure bool   // over TLS, or without leaving the host
+	Inside bool   // sent by a part of Lamina in the caller's name: aws:ViaAWSService
 }
 
 // IsRoot reports whether the caller is the root of its account.

@@ -27,7 +27,7 @@ func (s *Server) Do(service string, req *http.Request) (*http.Response, error) {
 	if !ok {
 		return nil, fmt.Errorf("request to %s: there is no such service", service)
 	}
-	caller.Service, caller.Secure = service, true
+	caller.Service, caller.Secure, caller.Inside = service, true, true
 	if req.Body == nil {
 		req.Body = http.NoBody
 	}

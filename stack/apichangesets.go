@@ -40,9 +40,6 @@ func (a *api) CreateChangeSet(ctx context.Context, in request) (any, error) {
 	if set.ImportExist, err = in.is("ImportExistingResources"); err != nil {
 		return nil, err
 	}
-	if set.ImportExist {
-		return nil, Validation.New("Lamina does not offer ImportExistingResources: it imports no resources.")
-	}
 	var previous store.Stack
 	if set.Type == "UPDATE" {
 		if previous, err = a.existing(ctx, in); err != nil {
@@ -230,6 +227,7 @@ func (a *api) ExecuteChangeSet(ctx context.Context, in request) (any, error) {
 	if err := a.Engine.ExecuteChangeSet(ctx, c.Stack, c.ID, token, disable, retain); err != nil {
 		return nil, err
 	}
+	a.settled(ctx, in, c.Stack)
 	return struct{}{}, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/lamina-run/lamina/stack/template"
 	"github.com/lamina-run/lamina/store"
@@ -242,6 +243,39 @@ type stackIDXML struct {
 	StackID string `xml:"StackId"`
 }
 
+// patience is how long an operation that begins something waits for its end. Those
+// who wait ask at once, and then again in half a minute; a small stack is done by
+// then.
+const patience = time.Second
+
+// settled returns when nothing changes a stack any more, or it takes too long for
+// a client that waits for an answer. A step of another stack does not wait: it
+// asks often.
+func (a *api) settled(ctx context.Context, in request, id string) {
+	if in.nested {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for tick := 5 * time.Millisecond; ; tick *= 2 {
+		again := time.NewTimer(tick)
+		select {
+		case <-ctx.Done():
+			again.Stop()
+			return
+		case <-again.C:
+		}
+		var s store.Stack
+		err := a.view(ctx, func(tx *store.Tx) (err error) {
+			s, err = tx.Stack(ctx, id)
+			return err
+		})
+		if err != nil || !inProgress(s.Status) {
+			return // what is wrong with it, the next request is told
+		}
+	}
+}
+
 // CreateStack begins to create a stack.
 func (a *api) CreateStack(ctx context.Context, in request) (any, error) {
 	name, err := in.sized("StackName", true, 128, newStackName)
@@ -268,6 +302,7 @@ func (a *api) CreateStack(ctx context.Context, in request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.settled(ctx, in, id)
 	return stackIDXML{id}, nil
 }
 
@@ -301,15 +336,16 @@ func (a *api) UpdateStack(ctx context.Context, in request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.settled(ctx, in, id)
 	return stackIDXML{id}, nil
 }
 
 // DeleteStack begins to delete a stack.
 func (a *api) DeleteStack(ctx context.Context, in request) (any, error) {
-	name, err := in.stack()
-	if err != nil {
+	if _, err := in.stack(); err != nil {
 		return nil, err
 	}
+	var err error
 	d := Deletion{Retain: in.List("RetainResources")}
 	if d.Token, err = in.token(); err != nil {
 		return nil, err
@@ -322,7 +358,17 @@ func (a *api) DeleteStack(ctx context.Context, in request) (any, error) {
 		return nil, err
 	}
 	d.Force = mode == "FORCE_DELETE_STACK"
-	return nil, a.Engine.DeleteStack(ctx, name, d)
+	s, err := a.existing(ctx, in)
+	if Validation.Is(err) {
+		return nil, nil // there is none
+	}
+	if err == nil {
+		err = a.Engine.DeleteStack(ctx, s.ID, d)
+	}
+	if err == nil {
+		a.settled(ctx, in, s.ID)
+	}
+	return nil, err
 }
 
 // CancelUpdateStack has an update rolled back that is under way.

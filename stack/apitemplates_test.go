@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
@@ -49,4 +50,25 @@ func FuzzObjectOf(f *testing.F) {
 			t.Errorf("objectOf(%q) = %+v", url, o)
 		}
 	})
+}
+
+// TestOperationsAreDocumented holds docs/cloudformation.md to what there is.
+func TestOperationsAreDocumented(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../docs/cloudformation.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	offered := (&api{}).operations()
+	for name := range offered {
+		if !strings.Contains(string(text), name) {
+			t.Errorf("docs/cloudformation.md does not tell of %s", name)
+		}
+		if declined[name] != "" {
+			t.Errorf("%s is offered and declined", name)
+		}
+	}
+	if len(offered)+len(declined) != 90 {
+		t.Errorf("%d operations are offered and %d declined; CloudFormation has 90", len(offered), len(declined))
+	}
 }

@@ -92,6 +92,7 @@ func (e *Engine) CreateChangeSet(ctx context.Context, reference string, w Change
 	if err != nil {
 		return store.StackChangeSet{}, err
 	}
+	d.Adopt = w.ImportExist
 	c := store.StackChangeSet{
 		ID:    strings.Replace(strings.Replace(s.ID, ":stack/"+s.Name+"/", ":changeSet/"+w.Name+"/", 1), s.ID[strings.LastIndexByte(s.ID, '/')+1:], newID(), 1),
 		Stack: s.ID, Name: w.Name, Status: createComplete, Execution: changeSetAvailable, Created: e.o.Now(),

@@ -295,6 +295,7 @@ func (r *run) step(row store.StackResource, durable <-chan error, again bool) fu
 		step := &resources.Step{
 			LogicalID: row.LogicalID, Type: row.Type, Seed: row.Seed, PhysicalID: row.PhysicalID, Attributes: row.Attributes,
 			Token: token, Again: again, Note: row.Step.Note,
+			Adopt: s.Adopt && strings.HasPrefix(row.DeletionPolicy, "Retain"), // never what a rollback would delete
 		}
 		if row.Step.Next != nil {
 			wanted = *row.Step.Next

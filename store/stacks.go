@@ -55,6 +55,7 @@ type Deployment struct {
 	DisableRollback  bool     `json:",omitzero"`
 	TimeoutMinutes   int      `json:",omitzero"`
 	RetainOnCreate   bool     `json:",omitzero"` // RetainExceptOnCreate
+	Adopt            bool     `json:",omitzero"` // ImportExistingResources
 }
 
 // StackParameter is a parameter with its value.

@@ -413,7 +413,7 @@ const watchPause = 300 * time.Millisecond
 // await returns when something that the deployment read has changed and is quiet
 // again, and tells what.
 func (d *deployer) await(ctx context.Context) ([]string, error) {
-	d.note("watching %d files; Ctrl-C ends it", len(fingerprint(d.read)))
+	d.note("watching for changes (%s); Ctrl-C ends it", files(len(fingerprint(d.read))))
 	last := d.seen
 	for {
 		if err := wait(ctx, watchPause); err != nil {
@@ -426,6 +426,13 @@ func (d *deployer) await(ctx context.Context) ([]string, error) {
 		}
 		last = now
 	}
+}
+
+func files(n int) string {
+	if n == 1 {
+		return "1 file"
+	}
+	return strconv.Itoa(n) + " files"
 }
 
 // maxChanged bounds how many names of changed files are shown.

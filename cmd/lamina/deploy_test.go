@@ -125,7 +125,7 @@ func TestDeploy(t *testing.T) {
 	}{
 		"a stack that is not there is created": {
 			fake:  &fakeStacks{becomes: []string{"CREATE_IN_PROGRESS AWS::S3::Bucket B ", made}, ends: "CREATE_COMPLETE"},
-			notes: []string{"CREATE_IN_PROGRESS", "CREATE_COMPLETE              AWS::S3::Bucket                  B"},
+			notes: []string{"CREATE_IN_PROGRESS", "CREATE_COMPLETE      B                            AWS::S3::Bucket\n"},
 			form: map[string]string{
 				"ChangeSetType": "CREATE", "Capabilities.member.2": "CAPABILITY_NAMED_IAM", "Parameters.member.1.ParameterKey": "New",
 				"Parameters.member.1.ParameterValue": "a=b,c",

@@ -71,10 +71,10 @@ type follower struct {
 	api     *stackClient
 	stackID string
 	notes   io.Writer
-	screen  *os.File // nil when notes is no terminal
-	since   string   // the last event seen
-	started bool     // an event was seen
-	began   time.Time
+	screen  *os.File  // nil when notes is no terminal
+	since   string    // the last event seen
+	started bool      // an event was seen
+	began   time.Time // of the first event, by the server's clock
 	rows    []*progressRow
 	failed  []stackEvent
 	drawn   int // lines of the table on the screen
@@ -112,44 +112,47 @@ func (f *follower) look(ctx context.Context) error {
 		return err
 	}
 	for _, e := range events {
-		f.since, f.started = e.ID, true
+		if f.since = e.ID; !f.started {
+			f.started, f.began = true, e.Time
+		}
 		if e.failed() && !e.ofStack() {
 			f.failed = append(f.failed, e)
 		}
-		f.note(e)
-		if f.screen == nil {
-			fmt.Fprintln(f.notes, f.line(e))
+		if f.note(e) && f.screen == nil {
+			fmt.Fprintln(f.notes, f.line(e, e.Time.Sub(f.began)))
 		}
 	}
-	if f.screen != nil {
+	if f.screen != nil && len(f.rows) > 0 {
 		f.draw()
 	}
 	return nil
 }
 
-// note keeps the row of a resource.
-func (f *follower) note(e stackEvent) {
+// note keeps the row of a resource, and reports whether it says something new.
+func (f *follower) note(e stackEvent) bool {
 	if e.ofStack() {
-		return
+		return true
 	}
 	i := slices.IndexFunc(f.rows, func(r *progressRow) bool { return r.LogicalID == e.LogicalID })
 	if i < 0 {
 		f.rows = append(f.rows, &progressRow{stackEvent: e, from: e.Time})
-		return
+		return true
 	}
 	row := f.rows[i]
+	same := row.Status == e.Status
 	if strings.HasSuffix(e.Status, "_IN_PROGRESS") && !strings.HasSuffix(row.Status, "_IN_PROGRESS") {
 		row.from = e.Time
 	}
 	row.stackEvent = e
+	return !same
 }
 
-func (f *follower) line(e stackEvent) string {
-	line := fmt.Sprintf("%7s  %-28s %-32s %s", seconds(max(0, time.Since(f.began))), e.Status, e.Type, e.LogicalID)
-	if e.Reason != "" {
+func (f *follower) line(e stackEvent, took time.Duration) string {
+	line := fmt.Sprintf("%7s  %-20s %-28s %s", seconds(max(0, took)), e.Status, e.LogicalID, e.Type)
+	if strings.HasSuffix(e.Status, "_FAILED") || e.ofStack() && strings.Contains(e.Status, "ROLLBACK") {
 		line += "  " + oneLine(e.Reason)
 	}
-	return line
+	return strings.TrimRight(line, " ")
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
@@ -182,11 +185,7 @@ func (f *follower) draw() {
 		if strings.HasSuffix(r.Status, "_IN_PROGRESS") {
 			took = time.Since(r.from)
 		}
-		line := fmt.Sprintf("%7s  %-28s %-32s %s", seconds(max(0, took)), r.Status, r.Type, r.LogicalID)
-		if r.failed() {
-			line += "  " + oneLine(r.Reason)
-		}
-		lines = append(lines, line)
+		lines = append(lines, f.line(r.stackEvent, took))
 	}
 	lines = append(lines, fmt.Sprintf("%7s  %d of %d resources", seconds(time.Since(f.began)), done, len(f.rows)))
 	for _, line := range lines {
@@ -202,7 +201,7 @@ func (f *follower) draw() {
 
 // close leaves the last table where it is.
 func (f *follower) close() {
-	if f.screen != nil && !f.ended && f.started {
+	if f.screen != nil && !f.ended && len(f.rows) > 0 {
 		f.draw()
 	}
 	f.ended = true
@@ -269,7 +268,7 @@ func (d *deployer) log(ctx context.Context, e stackEvent) []string {
 		Events []struct{ Message string }
 	}
 	err := d.api.logs(ctx, "FilterLogEvents", map[string]any{
-		"logGroupName": "/aws/lambda/" + function, "startTime": e.Time.Add(-5 * time.Minute).UnixMilli(), "limit": 1000,
+		"logGroupName": "/aws/lambda/" + function, "startTime": e.Time.Add(-5 * time.Minute).UnixMilli(), "endTime": e.Time.Add(time.Second).UnixMilli(), "limit": 1000,
 	}, &out)
 	if err != nil {
 		return nil // there may be no log

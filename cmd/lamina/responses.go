@@ -99,6 +99,10 @@ func (r *responses) serve(ctx context.Context) error {
 	go func() { failed <- h.Serve(r.listener) }()
 	select {
 	case err := <-failed:
+		if errors.Is(err, net.ErrClosed) { // by close: the server is ending, and this part's turn comes
+			<-ctx.Done()
+			return nil
+		}
 		return fmt.Errorf("serve responses: %w", err)
 	case <-ctx.Done():
 	}

@@ -171,7 +171,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 	if err != nil {
 		return err
 	}
-	defer answers.close()
+	running.start(ctx, "responses", answers.serve)
 	pool, err := sandbox.NewPool(sandbox.Options{
 		Log: log, Parked: c.Parked, Network: network, Endpoint: api, Images: images, Responses: ownEndpoint(answers.addr()),
 	})
@@ -232,13 +232,13 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 			"lambda": router, "sts": identity.NewSTS(who), "iam": identity.NewIAM(who), stack.Service: cloudFormation,
 			identity.OrganizationsService: identity.NewOrganizations(who),
 			server.LogsService:            server.NewLogs(kept, who.Authority, log),
+			server.RegistryService:        server.NewRegistry(who.Authority, log),
 			parameters.Service:            parameters.New(parameters.Options{Store: db, Authority: who.Authority, Log: log, Now: time.Now}),
 			server.SigningService:         server.NewInternal(server.Internal{Profiles: plane, Accounts: &identity.Accounts{Options: who}, Operator: root.AccountID, Log: log}),
 		},
 	})
 
 	inside.Server = front
-	running.start(ctx, "responses", answers.serve)
 	running.start(ctx, "letterboxes", answers.Run)
 	if buckets.own != nil {
 		running.start(ctx, "S3", buckets.own.Run)

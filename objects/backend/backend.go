@@ -45,6 +45,7 @@ const Region = "us-east-1"
 const (
 	requests    = 512       // at once; the parent sends fewer
 	bufferBytes = 256 << 10 // of a request that copies
+	copyBytes   = 5 << 30   // of an object that is copied at once, as at S3
 	readyFile   = 3
 )
 
@@ -92,7 +93,7 @@ func serve(s Settings, listening func()) error {
 	o := posix.PosixOpts{
 		VersioningDir: filepath.Join(s.Dir, versionsDir), SideCarDir: sidecar,
 		IOBufferSize: bufferBytes, ForceNoObjLockFile: true, // this process is the only one
-		ValidateBucketNames: true,
+		ValidateBucketNames: true, CopyObjectThreshold: copyBytes,
 	}
 	o.SetNewDirPerm(0o700)
 	o.SetNewFilePerm(0o600)

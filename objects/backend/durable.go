@@ -2,7 +2,9 @@ package backend
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 
@@ -10,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/versity/versitygw/backend"
 	"github.com/versity/versitygw/backend/posix"
+	"github.com/versity/versitygw/s3api/middlewares"
+	"github.com/versity/versitygw/s3err"
 	"github.com/versity/versitygw/s3response"
 )
 
@@ -102,14 +106,52 @@ func (d *durable) after(err error) error {
 	return nil
 }
 
+// whole is a body that ends with an error when it is shorter than promised, which
+// the library takes for its end. The parent breaks a body off that is not the one
+// that was signed.
+type whole struct {
+	io.Reader
+	left int64
+}
+
+func (w *whole) Read(p []byte) (int, error) {
+	n, err := w.Reader.Read(p)
+	if w.left -= int64(n); errors.Is(err, io.EOF) && w.left != 0 {
+		err = s3err.GetAPIError(s3err.ErrIncompleteBody)
+	}
+	return n, err
+}
+
+// wholeSum is a whole body that knows its checksum at its end.
+type wholeSum struct {
+	whole
+	middlewares.ChecksumReader
+}
+
+func (w *wholeSum) Read(p []byte) (int, error) { return w.whole.Read(p) }
+
+// wholeBody wraps a body whose length was promised.
+func wholeBody(body io.Reader, length *int64) io.Reader {
+	if body == nil || length == nil {
+		return body
+	}
+	w := whole{body, *length}
+	if sum, ok := body.(middlewares.ChecksumReader); ok {
+		return &wholeSum{w, sum}
+	}
+	return &w
+}
+
 func syncFile(f *os.File) error { return f.Sync() }
 
 func (d *durable) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
+	in.Body = wholeBody(in.Body, in.ContentLength)
 	out, err := d.PutObjectWithPostFunc(ctx, in, syncFile)
 	return out, d.after(err)
 }
 
 func (d *durable) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.UploadPartOutput, error) {
+	in.Body = wholeBody(in.Body, in.ContentLength)
 	out, err := d.UploadPartWithPostFunc(ctx, in, syncFile)
 	return out, d.after(err)
 }

@@ -50,7 +50,7 @@ func bucketName(s string) bool {
 
 const (
 	keyBytes  = 1024 // of a key
-	partBytes = 255  // of what is between two slashes: a file's name
+	partBytes = 220  // of what is between two slashes: a file's name, with what the backend adds to one that it replaces
 	ownPrefix = ".sgwtmp"
 )
 

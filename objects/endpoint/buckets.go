@@ -75,7 +75,7 @@ func (e *Endpoint) createBucket(r *request) error {
 	}}
 	if len(in.Tags) > 0 {
 		text := marshal(tagSet{Tags: in.Tags})
-		if _, err := checkTags(text, bucketTags); err != nil {
+		if _, err := checkBucketTags(e, r, text); err != nil {
 			return err
 		}
 		if err := e.authorizeTags(r, in.Tags); err != nil {

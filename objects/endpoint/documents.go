@@ -191,6 +191,18 @@ func (e *Endpoint) keep(ctx context.Context, name string, texts map[string]strin
 }
 
 func (e *Endpoint) deleteDocument(r *request, kind string) error {
+	if kind == "tagging" {
+		switch system, err := r.systemTags(nil); {
+		case err != nil:
+			return err
+		case len(system) > 0: // they stay
+			if err := e.keep(r.ctx(), r.name, map[string]string{kind: string(marshal(tagSet{Tags: system}))}); err != nil {
+				return err
+			}
+			r.w.WriteHeader(http.StatusNoContent)
+			return nil
+		}
+	}
 	err := e.o.Store.Update(r.ctx(), func(tx *store.Tx) error { return tx.DeleteBucketDocument(r.ctx(), r.name, kind) })
 	if err != nil {
 		return err
@@ -330,8 +342,12 @@ type tag struct {
 	Value string
 }
 
-// checkTags holds tags to S3's rules.
-func checkTags(text []byte, most int) (tagSet, error) {
+// isSystem reports whether a tag is AWS's to set.
+func (t tag) isSystem() bool { return strings.HasPrefix(strings.ToLower(t.Key), "aws:") }
+
+// checkTags holds tags to S3's rules. System tags have to be among those that
+// there are.
+func checkTags(text []byte, most int, system []tag) (tagSet, error) {
 	var set tagSet
 	if err := parse(text, &set); err != nil {
 		return set, err
@@ -349,7 +365,7 @@ func checkTags(text []byte, most int) (tagSet, error) {
 			return set, errTags.messagef("The TagKey you have provided is invalid")
 		case len([]rune(t.Value)) > 256:
 			return set, errTags
-		case strings.HasPrefix(strings.ToLower(t.Key), "aws:"):
+		case t.isSystem() && !slices.Contains(system, t):
 			return set, errTags.messagef("System tags cannot be added/updated by requester")
 		case seen[t.Key]:
 			return set, errTags.messagef("Cannot provide multiple Tags with the same key").with(Field{"TagKey", t.Key})
@@ -365,9 +381,42 @@ const (
 	objectTags = 10
 )
 
-func checkBucketTags(_ *Endpoint, _ *request, text []byte) ([]byte, error) {
-	_, err := checkTags(text, bucketTags)
-	return text, err
+// checkBucketTags leaves system tags alone, unless a part of Lamina sets them.
+func checkBucketTags(_ *Endpoint, r *request, text []byte) ([]byte, error) {
+	system, err := r.systemTags(text)
+	if err != nil {
+		return nil, err
+	}
+	set, err := checkTags(text, bucketTags+len(system), system)
+	if err != nil || r.caller.Inside {
+		return text, err
+	}
+	for _, t := range system {
+		if !slices.Contains(set.Tags, t) {
+			return nil, errTags.messagef("System tags cannot be removed by requester")
+		}
+	}
+	return text, nil
+}
+
+// systemTags are the system tags that a bucket may have: those that it has, or,
+// when a part of Lamina asks, those that it is to get.
+func (r *request) systemTags(wanted []byte) ([]tag, error) {
+	text := wanted
+	if !r.caller.Inside {
+		if r.b == nil {
+			return nil, nil // it is made just now
+		}
+		text = []byte(r.b.Documents["tagging"])
+	}
+	if len(text) == 0 {
+		return nil, nil
+	}
+	var set tagSet
+	if err := parse(text, &set); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(set.Tags, func(t tag) bool { return !t.isSystem() }), nil
 }
 
 // Encryption.

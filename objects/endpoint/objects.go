@@ -100,6 +100,7 @@ func (r *request) setAttributes(h http.Header) (url.Values, error) {
 // tellAttributes gives a client what an object has.
 func tellAttributes(h http.Header, kept url.Values, stored bool) {
 	h.Set(attributes["sse"], "AES256")
+	h.Del(attributes["class"]) // S3 does not tell the usual one
 	for name, header := range attributes {
 		if text := kept.Get(name); text != "" && (stored || name != "class") {
 			h.Set(header, text)
@@ -383,7 +384,7 @@ func (e *Endpoint) putObjectTagging(r *request) error {
 	if err != nil {
 		return err
 	}
-	if _, err := checkTags(text, objectTags); err != nil {
+	if _, err := checkTags(text, objectTags, nil); err != nil {
 		return err
 	}
 	return e.relayBody(r, text)

@@ -17,11 +17,13 @@ func TestEndpointOfLaminaIsInTheEnvironment(t *testing.T) {
 	}{
 		{"without a network", "", nil, nil},
 		{"with one, for what Lamina is", at, nil, []string{
-			"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=" + at, "AWS_ENDPOINT_URL_IAM=" + at, "AWS_ENDPOINT_URL_LAMBDA=" + at, "AWS_ENDPOINT_URL_STS=" + at,
+			"AWS_ENDPOINT_URL_CLOUDFORMATION=" + at, "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=" + at, "AWS_ENDPOINT_URL_IAM=" + at, "AWS_ENDPOINT_URL_LAMBDA=" + at,
+			"AWS_ENDPOINT_URL_S3=" + at, "AWS_ENDPOINT_URL_SSM=" + at, "AWS_ENDPOINT_URL_STS=" + at,
 		}},
 		{"but not where the function has chosen for all", at, map[string]string{"AWS_ENDPOINT_URL": "http://10.0.0.1"}, []string{"AWS_ENDPOINT_URL=http://10.0.0.1"}},
 		{"nor where it has chosen for one", at, map[string]string{"AWS_ENDPOINT_URL_STS": "http://10.0.0.1"}, []string{
-			"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=" + at, "AWS_ENDPOINT_URL_IAM=" + at, "AWS_ENDPOINT_URL_LAMBDA=" + at, "AWS_ENDPOINT_URL_STS=http://10.0.0.1",
+			"AWS_ENDPOINT_URL_CLOUDFORMATION=" + at, "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS=" + at, "AWS_ENDPOINT_URL_IAM=" + at, "AWS_ENDPOINT_URL_LAMBDA=" + at,
+			"AWS_ENDPOINT_URL_S3=" + at, "AWS_ENDPOINT_URL_SSM=" + at, "AWS_ENDPOINT_URL_STS=http://10.0.0.1",
 		}},
 	} {
 		r := Request{Endpoint: c.endpoint}

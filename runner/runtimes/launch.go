@@ -242,7 +242,7 @@ func environment(r Request) []string {
 	if _, own := v.Config.Environment["AWS_ENDPOINT_URL"]; r.Endpoint != "" && !own {
 		// Of the services that Lamina is; those of AWS stay where they are. A name
 		// of its own would win over the function's choice for all of them.
-		for _, service := range []string{"LAMBDA", "STS", "IAM", "CLOUDWATCH_LOGS"} {
+		for _, service := range []string{"LAMBDA", "STS", "IAM", "CLOUDWATCH_LOGS", "CLOUDFORMATION", "S3", "SSM"} {
 			set("AWS_ENDPOINT_URL_"+service, r.Endpoint)
 		}
 	}

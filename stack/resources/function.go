@@ -161,10 +161,13 @@ func (w *work) assumable(ctx context.Context, do func() error) error {
 	}
 }
 
+// adopts reports whether the step takes over what has the name of a property.
+func (w *work) adopts(property string) bool { return w.Adopt && w.in.str(property) != "" }
+
 // functionIsOurs reports whether a function is what an earlier attempt made.
 func (w *work) functionIsOurs(ctx context.Context, name string) (bool, error) {
-	if !w.Again {
-		return false, nil
+	if !w.Again || w.adopts("FunctionName") {
+		return w.adopts("FunctionName"), nil
 	}
 	var f struct{ Tags map[string]string }
 	err := w.lambda(ctx, http.MethodGet, functionPath(name), nil, &f)
@@ -466,6 +469,8 @@ func (w *work) absent(ctx context.Context, identifier string, look func() error)
 		return true, nil
 	}
 	switch err := look(); {
+	case err == nil && w.Adopt:
+		return true, nil
 	case err == nil:
 		return false, w.alreadyExists(identifier)
 	case !isGone(err):

@@ -18,8 +18,8 @@ func createLogGroup(ctx context.Context, w *work) (Made, error) {
 	}
 	err := w.logs(ctx, "CreateLogGroup", in, nil)
 	if isExisting(err) {
-		mine := false
-		if w.Again {
+		mine := w.adopts("LogGroupName")
+		if w.Again && !mine {
 			tags, err := w.groupTags(ctx, name)
 			if err != nil {
 				return Made{}, err

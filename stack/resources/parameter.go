@@ -44,8 +44,8 @@ func createParameter(ctx context.Context, w *work) (Made, error) {
 	}
 	err := w.putParameter(ctx, name, false)
 	if isExisting(err) {
-		mine := false
-		if w.Again {
+		mine := w.adopts("Name")
+		if w.Again && !mine {
 			var out struct{ TagList []struct{ Key, Value string } }
 			if err := w.ssm(ctx, "ListTagsForResource", object{"ResourceType": "Parameter", "ResourceId": name}, &out); err != nil {
 				return Made{}, err

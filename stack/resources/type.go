@@ -87,6 +87,11 @@ type Step struct {
 	OldTags    map[string]string // of Update: the stack's tags that the resource has
 	Attributes map[string]any    // as recorded; of Update and Delete
 
+	// Adopt, of Create, takes over what exists already under the name that the
+	// properties give, instead of failing: change sets with ImportExistingResources
+	// ask for it.
+	Adopt bool
+
 	// Token is the same for each attempt at this step, and for no other step.
 	Token string
 

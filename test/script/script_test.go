@@ -5,6 +5,7 @@ package script
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
@@ -14,7 +15,8 @@ import (
 )
 
 // TestScripts gives the scripts the built lamina in PATH, $ADDR (a free address),
-// and the command healthy URL, which waits for a server.
+// and the commands healthy URL, which waits for a server, and appears FILE REGEXP,
+// which waits for a text in a file.
 func TestScripts(t *testing.T) {
 	bin := filepath.Dir(testkit.Binary(t))
 	testscript.Run(t, testscript.Params{
@@ -40,6 +42,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"healthy": healthy,
+			"appears": appears,
 		},
 	})
 }
@@ -58,6 +61,24 @@ func healthy(ts *testscript.TestScript, neg bool, args []string) {
 	for deadline := time.Now().Add(30 * time.Second); err != nil; err = testkit.Healthy(args[0]) {
 		if time.Now().After(deadline) {
 			ts.Fatalf("%s is not healthy: %v", args[0], err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func appears(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: appears FILE REGEXP")
+	}
+	want, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		text, err := os.ReadFile(ts.MkAbs(args[0])) // it may not be there yet
+		if err == nil && want.Match(text) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s does not have %s: %s, %v", args[0], args[1], text, err)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
