@@ -567,7 +567,9 @@ func TestKilledEverywhere(t *testing.T) {
 				if left := r.world.physical(); len(left) > 0 {
 					t.Fatalf("at %d: left %v", at, left)
 				}
+				k.mu.Lock()
 				fired = k.fired
+				k.mu.Unlock()
 			}
 		})
 	}

@@ -84,7 +84,7 @@ func (r *run) run() {
 	default:
 		r.o.Log.LogAttrs(r.work, slog.LevelError, "stack not worked on", append(attrs, slog.Any("err", err))...)
 		ctx := context.WithoutCancel(r.work)
-		err := r.o.Store.Update(ctx, func(tx *store.Tx) error {
+		err := r.worker.update(ctx, func(tx *store.Tx) error {
 			if _, mine, err := tx.HoldStack(ctx, r.id, r.owner); err != nil || !mine {
 				return err
 			}
