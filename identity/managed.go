@@ -56,6 +56,8 @@ const writeLogs = `logs:CreateLogGroup","logs:CreateLogStream","logs:PutLogEvent
 
 // managedPolicies is sorted by name, as ListPolicies answers.
 var managedPolicies = []managedPolicy{
+	{"/", "AWSCloudFormationFullAccess", "v1", "Full access to CloudFormation.", allow("*", "cloudformation:*")},
+	{"/", "AWSCloudFormationReadOnlyAccess", "v3", "Read access to CloudFormation.", allow("*", "cloudformation:Describe*", "cloudformation:EstimateTemplateCost", "cloudformation:Get*", "cloudformation:List*", "cloudformation:ValidateTemplate", "cloudformation:Detect*")},
 	{"/service-role/", "AWSCodeDeployRoleForLambda", "v3", "What CodeDeploy does to functions.", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["cloudwatch:DescribeAlarms","lambda:UpdateAlias","lambda:GetAlias","lambda:GetProvisionedConcurrencyConfig","sns:Publish"],"Resource":"*"},{"Effect":"Allow","Action":["s3:GetObject","s3:GetObjectVersion"],"Resource":"arn:aws:s3:::*/CodeDeploy/*"},{"Effect":"Allow","Action":["s3:GetObject","s3:GetObjectVersion"],"Resource":"*","Condition":{"StringEquals":{"s3:ExistingObjectTag/UseWithCodeDeploy":"true"}}},{"Effect":"Allow","Action":["lambda:InvokeFunction"],"Resource":"arn:aws:lambda:*:*:function:CodeDeployHook_*"}]}`},
 	{"/service-role/", "AWSLambdaBasicExecutionRole", "v1", "Write permissions to CloudWatch Logs.", allow("*", writeLogs)},
 	{"/service-role/", "AWSLambdaDynamoDBExecutionRole", "v1", "Read DynamoDB streams and write CloudWatch Logs.", allow("*", "dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams", writeLogs)},
