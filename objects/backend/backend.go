@@ -99,7 +99,7 @@ func serve(s Settings, listening func()) error {
 	}
 	o.SetNewDirPerm(0o700)
 	o.SetNewFilePerm(0o600)
-	files, err := posix.New(filepath.Join(s.Dir, bucketsDir), metadata, o)
+	files, err := posix.New(filepath.Join(s.Dir, bucketsDir), versionsFirst{metadata}, o)
 	if err != nil {
 		return fmt.Errorf("open the buckets: %w", err)
 	}

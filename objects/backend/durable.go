@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/versity/versitygw/backend"
+	"github.com/versity/versitygw/backend/meta"
 	"github.com/versity/versitygw/backend/posix"
 	"github.com/versity/versitygw/s3api/middlewares"
 	"github.com/versity/versitygw/s3err"
@@ -19,8 +20,9 @@ import (
 
 // durable is the posix backend whose changes are on the disk when it returns.
 //
-// An object's bytes are synced before it gets its name, so that it never
-// replaces one that is safe with one that is not. Names, attributes and versions
+// An object's bytes are synced before it gets its name, and so are those of a
+// version that is made of an object, so that what is safe is never replaced by
+// what is not. Names, attributes and versions
 // lie in several directories that only the backend knows; one sync of the file
 // system has them all, and those who wait at the same time share it.
 type durable struct {
@@ -93,6 +95,24 @@ func (s *syncer) run(r *round) {
 	}
 	s.mu.Unlock()
 	close(r.done)
+}
+
+// etagAttribute is one that the library gives each object.
+const etagAttribute = "etag"
+
+// versionsFirst syncs the copy of an object that becomes a version, before the
+// object is replaced. The library writes such a copy's attributes, as those of a
+// "bucket" without an object, when it has its bytes and not yet its name.
+type versionsFirst struct{ meta.MetadataStorer }
+
+func (m versionsFirst) StoreAttribute(f *os.File, bucket, object, attribute string, value []byte) error {
+	if err := m.MetadataStorer.StoreAttribute(f, bucket, object, attribute, value); err != nil {
+		return err
+	}
+	if f == nil || object != "" || attribute != etagAttribute {
+		return nil
+	}
+	return f.Sync()
 }
 
 // after waits for the disk unless the operation failed.

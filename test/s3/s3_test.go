@@ -193,9 +193,17 @@ func TestAcknowledgedObjectsSurvive(t *testing.T) {
 	if _, err := c.CreateBucket(ctx, &awss3.CreateBucketInput{Bucket: &bucket}); err != nil {
 		t.Fatal(err)
 	}
+	versioned := "versions-survive"
+	if _, err := c.CreateBucket(ctx, &awss3.CreateBucketInput{Bucket: &versioned}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.PutBucketVersioning(ctx, &awss3.PutBucketVersioningInput{Bucket: &versioned, VersioningConfiguration: &s3types.VersioningConfiguration{Status: "Enabled"}}); err != nil {
+		t.Fatal(err)
+	}
 	var mu sync.Mutex
-	known := map[string]string{} // acknowledged bodies, by key; empty is a deletion
-	open := map[string]bool{}    // keys with a request whose answer never came
+	versions := map[string]string{} // acknowledged bodies, by key and version
+	known := map[string]string{}    // acknowledged bodies, by key; empty is a deletion
+	open := map[string]bool{}       // keys with a request whose answer never came
 	acknowledged := make(chan struct{}, 1)
 	writing, stop := context.WithCancel(ctx)
 	defer stop()
@@ -231,9 +239,48 @@ func TestAcknowledgedObjectsSurvive(t *testing.T) {
 			}
 		})
 	}
+	writers.Go(func() { // versions, with now and then a delete marker
+		for n := 0; writing.Err() == nil; n++ {
+			gate.RLock()
+			key, body := fmt.Sprint(n%2), fmt.Sprint(n, strings.Repeat("y", 50_000))
+			if n%5 == 4 {
+				_, _ = c.DeleteObject(ctx, &awss3.DeleteObjectInput{Bucket: &versioned, Key: &key}) // killed servers don't answer
+			} else if out, err := c.PutObject(ctx, &awss3.PutObjectInput{Bucket: &versioned, Key: &key, Body: strings.NewReader(body)}); err == nil {
+				mu.Lock()
+				versions[key+" "+aws.ToString(out.VersionId)] = body
+				mu.Unlock()
+			}
+			gate.RUnlock()
+		}
+	})
 	check := func() {
 		mu.Lock()
 		defer mu.Unlock()
+		list, err := c.ListObjectVersions(ctx, &awss3.ListObjectVersionsInput{Bucket: &versioned})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		seen := map[string]bool{}
+		for _, v := range list.Versions {
+			if name := *v.Key + " " + *v.VersionId; seen[name] {
+				t.Errorf("version %s is listed twice", name)
+			} else {
+				seen[name] = true
+			}
+		}
+		for name, want := range versions {
+			key, version, _ := strings.Cut(name, " ")
+			out, err := c.GetObject(ctx, &awss3.GetObjectInput{Bucket: &versioned, Key: &key, VersionId: &version})
+			if err != nil {
+				t.Errorf("version %s of %s: %v", version, key, err)
+				continue
+			}
+			if text, err := io.ReadAll(out.Body); string(text) != want || err != nil {
+				t.Errorf("version %s of %s has %d bytes, %v; want the %d that were acknowledged", version, key, len(text), err, len(want))
+			}
+			out.Body.Close()
+		}
 		for key, want := range known {
 			out, err := c.GetObject(ctx, &awss3.GetObjectInput{Bucket: &bucket, Key: &key})
 			var got string
@@ -266,7 +313,7 @@ func TestAcknowledgedObjectsSurvive(t *testing.T) {
 			t.Fatalf("nothing was acknowledged in 30 s:\n%s", s.Output())
 		}
 	}
-	for n := range 6 {
+	for n := range 4 {
 		for range 3 {
 			wait()
 		}
@@ -294,7 +341,7 @@ func TestAcknowledgedObjectsSurvive(t *testing.T) {
 	writers.Wait()
 	check()
 	mu.Lock()
-	t.Logf("%d keys", len(known))
+	t.Logf("%d keys, %d versions", len(known), len(versions))
 	mu.Unlock()
 	pid := child(t, s)
 	s.Stop()
