@@ -122,7 +122,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		s.health(w)
 	case s.o.Responses != nil && strings.HasPrefix(path, ResponsePath):
 		s.o.Responses.ServeHTTP(w, req)
-	case isArchivePath(path):
+	case isLink(req):
 		s.download(w, req)
 	default:
 		s.operation(w, req)
