@@ -251,10 +251,10 @@ func TestBucketPolicies(t *testing.T) {
 	for text, want := range map[string]string{
 		"":         "MalformedPolicy",
 		"nonsense": "Policies must be valid JSON and the first byte must be '{'",
-		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::other/*"}]}`:                "Policy has invalid resource",
-		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"*"}]}`:                                    "Policy has invalid resource",
-		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"lambda:Invoke","Resource":"arn:aws:s3:::policies/*"}]}`:             "Policy has invalid action",
-		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::policies/*"}]}`:                              "Missing required field Principal",
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::other/*"}]}`:                   "Policy has invalid resource",
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"*"}]}`:                                      "Policy has invalid resource",
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"lambda:Invoke","Resource":"arn:aws:s3:::policies/*"}]}`:               "Policy has invalid action",
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::policies/*"}]}`:                                "Missing required field Principal",
 		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::1:us*"},"Action":"s3:*","Resource":"arn:aws:s3:::policies"}]}`: "Invalid principal in policy",
 		strings.Repeat(" ", 1) + `{"Version":"` + strings.Repeat("x", 21<<10) + `"}`:                                                                            "PolicyTooLarge",
 	} {
