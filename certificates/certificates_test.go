@@ -180,3 +180,28 @@ func TestFromFiles(t *testing.T) {
 		t.Errorf("with a broken file: %v; want the last good certificate", err)
 	}
 }
+
+// TestMakeOwnFor proves that whoever trusts the authority of one name trusts
+// nothing else that it would sign.
+func TestMakeOwnFor(t *testing.T) {
+	t.Parallel()
+	at := newClock(time.Now())
+	dir := t.TempDir()
+	own, err := MakeOwnFor(dir, "answers.example.test", at.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust := filepath.Join(dir, AuthorityFile)
+	if _, err := handshake(t, own, trust, "answers.example.test", at.now()); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{"www.example.test", "192.0.2.1"} {
+		stolen, err := MakeOwn(dir, []string{name}, at.now) // whoever has the key signs what he likes
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := handshake(t, stolen, trust, name, at.now()); err == nil {
+			t.Errorf("a certificate of the authority for %s is trusted", name)
+		}
+	}
+}

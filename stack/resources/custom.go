@@ -181,13 +181,14 @@ func (w *work) reachable(ctx context.Context, token string) (string, error) {
 	if o.Secure == "" && o.Plain == "" {
 		return "", invalid("Functions can't answer CloudFormation here, since they reach no network: custom resources need lamina serve --network nat or host.")
 	}
-	// Java trusts no authority but those of its own list; its clients honour scheme
-	// and port of the URL.
+	// Java trusts no authority but those of its own list, and Ruby those that were
+	// compiled in; their clients honour scheme and port of the URL.
 	var f struct{ Runtime string }
 	if err := w.lambda(ctx, http.MethodGet, functionPath(token)+"/configuration", nil, &f); err != nil {
 		f.Runtime = "" // who may invoke a function may not always read it; invoking tells what is wrong
 	}
-	if o.Secure == "" || strings.HasPrefix(f.Runtime, "java") && o.Plain != "" {
+	plain := strings.HasPrefix(f.Runtime, "java") || strings.HasPrefix(f.Runtime, "ruby")
+	if o.Secure == "" || plain && o.Plain != "" {
 		return o.Plain, nil
 	}
 	return o.Secure, nil

@@ -163,7 +163,7 @@ func TestPolicy(t *testing.T) {
 	t.Parallel()
 	own := func() ([]netip.Addr, error) { return []netip.Addr{netip.MustParseAddr("192.0.2.10")}, nil }
 	endpoint := netip.MustParseAddrPort("127.0.0.1:4566")
-	nat := Policy{Endpoint: endpoint, Own: own}
+	nat := Policy{Endpoint: endpoint, Own: own, Responses: netip.MustParseAddrPort("127.0.0.1:7777")}
 	host := Policy{Endpoint: endpoint, Own: own, Host: true}
 	for _, c := range []struct {
 		dst       string
@@ -173,6 +173,8 @@ func TestPolicy(t *testing.T) {
 		{"10.0.0.7:5432", "10.0.0.7:5432", "10.0.0.7:5432"},
 		{"169.254.100.2:4566", "127.0.0.1:4566", "127.0.0.1:4566"},
 		{"169.254.100.2:5432", "", "127.0.0.1:5432"},
+		{"169.254.100.6:443", "127.0.0.1:7777", "169.254.100.6:443"}, // host has no responses here
+		{"169.254.100.6:80", "", "169.254.100.6:80"},
 		{"169.254.100.5:1", "", "169.254.100.5:1"},
 		{"192.0.2.10:22", "", "192.0.2.10:22"},
 		{"127.0.0.1:22", "", "127.0.0.1:22"},
