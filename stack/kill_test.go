@@ -22,8 +22,8 @@ import (
 )
 
 var (
-	randomRuns = flag.Int("stacks", 20, "random stacks to work on")
-	killEvery  = flag.Int("kill-every", 6, "end servers at every so manyth transaction of a life")
+	randomRuns = flag.Int("stacks", 12, "random stacks to work on")
+	killEvery  = flag.Int("kill-every", 9, "end servers at every so manyth transaction of a life")
 )
 
 var errKilled = errors.New("killed")

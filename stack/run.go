@@ -142,6 +142,10 @@ func (w *worker) loop(ctx context.Context, cancel context.CancelCauseFunc) error
 		}
 		due := time.NewTimer(wait)
 		err = nil
+		renew, ask := renewal.C, signals.C
+		if len(w.runs) == 0 {
+			renew, ask = nil, nil // nobody is woken for nothing
+		}
 		select {
 		case <-ctx.Done():
 			due.Stop()
@@ -154,9 +158,9 @@ func (w *worker) loop(ctx context.Context, cancel context.CancelCauseFunc) error
 		case <-w.wake:
 		case id := <-w.ended:
 			w.forget(id)
-		case <-renewal.C:
+		case <-renew:
 			err = w.renew(ctx)
-		case <-signals.C:
+		case <-ask:
 			err = w.signalled(ctx)
 		case <-prune.C:
 			err = w.prune(ctx)
@@ -255,9 +259,6 @@ func (w *worker) forget(id string) {
 }
 
 func (w *worker) renew(ctx context.Context) error {
-	if len(w.runs) == 0 {
-		return nil
-	}
 	return w.o.Store.Update(ctx, func(tx *store.Tx) error {
 		_, err := tx.RenewStacks(ctx, w.owner, w.o.Now().Add(stackLease))
 		return err
@@ -265,9 +266,6 @@ func (w *worker) renew(ctx context.Context) error {
 }
 
 func (w *worker) signalled(ctx context.Context) error {
-	if len(w.runs) == 0 {
-		return nil
-	}
 	var ids []string
 	err := w.o.Store.View(ctx, func(tx *store.Tx) (err error) {
 		ids, err = tx.SignalledStacks(ctx, w.owner)
