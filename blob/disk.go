@@ -115,6 +115,7 @@ func (b *Blob) Close() error { return b.file.Close() }
 // but for ReadAt.
 type Staged struct {
 	disk    *Disk
+	bucket  *Bucket // nil, or where the bytes become durable
 	file    *os.File
 	hash    hash.Hash
 	size    int64
@@ -197,12 +198,15 @@ func (s *Staged) Sum() [sha256.Size]byte { return [sha256.Size]byte(s.hash.Sum(n
 func (s *Staged) Digest() lamina.Digest { return s.Sum() }
 
 // Keep makes the blob durable and ends the staging. Bytes that are kept already
-// stay one blob and are young again to [Disk.Sweep]. When Keep fails, nothing is
+// stay one blob and are young again to Sweep. When Keep fails, nothing is
 // acknowledged, and the caller still has to discard.
 func (s *Staged) Keep(ctx context.Context) error {
 	digest := s.Digest()
 	if err := s.keep(ctx, digest); err != nil {
 		return fmt.Errorf("keep blob %s: %w", digest, err)
+	}
+	if s.bucket != nil {
+		s.bucket.used.add(digest, s.size)
 	}
 	return nil
 }
@@ -216,6 +220,11 @@ func (s *Staged) keep(ctx context.Context, digest lamina.Digest) error {
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if s.bucket != nil {
+		if err := s.bucket.store(ctx, s, digest); err != nil {
+			return err
+		}
 	}
 	// Before the lock, so that the syncs of many uploads overlap.
 	if err := s.file.Sync(); err != nil {
@@ -374,6 +383,17 @@ func (d *Disk) sweepStaged(old func(fs.FileInfo) bool) error {
 		if err := os.Remove(filepath.Join(d.dir, entry.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
+	}
+	return nil
+}
+
+// remove removes a blob, which may be gone already.
+func (d *Disk) remove(digest lamina.Digest) error {
+	lock := &d.keeping[digest[0]]
+	lock.Lock()
+	defer lock.Unlock()
+	if err := os.Remove(d.path(digest)); !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }

@@ -11,5 +11,9 @@
 //	lamina.ReadArchive(s, s.Size(), limits)
 //	s.Keep(ctx)                     // durable; the row that refers to it comes second
 //
+// [Disk] keeps blobs in a directory of one server's. [Bucket] keeps them in S3 for
+// many servers, each with a directory for what arrives and for what it read of
+// late; both stage and open the same way.
+//
 // Package blobtest has the suite that every implementation passes.
 package blob

@@ -34,7 +34,16 @@ const (
 	linkDate    = "20060102T150405Z"
 )
 
-func isArchivePath(path string) bool { return strings.HasPrefix(path, archivePath) }
+// isLink reports whether a request is for an archive, rather than for an object in
+// a bucket that has the name of the path, which is signed or has no digest's name.
+func isLink(req *http.Request) bool {
+	name, ok := strings.CutPrefix(req.URL.Path, archivePath)
+	if !ok || req.Header.Get("Authorization") != "" || strings.Contains(req.URL.RawQuery, "X-Amz-Credential=") {
+		return false
+	}
+	_, err := lamina.ParseDigest(name)
+	return err == nil
+}
 
 type baseKey struct{}
 

@@ -51,7 +51,7 @@ type Options struct {
 }
 
 // ResponsePath begins the paths of [Options.Responses]. No bucket has such a name.
-const ResponsePath = "/_lamina/"
+const ResponsePath = "/_lamina/cloudformation/"
 
 // S3 is a service whose requests need no signature, and whose errors are its own.
 type S3 interface {
@@ -116,11 +116,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	switch path := req.URL.Path; {
+	case identity.ClaimedService(req) == s3Service: // whatever a bucket is called
+		s.operation(w, req)
 	case path == "/healthz":
 		s.health(w)
 	case s.o.Responses != nil && strings.HasPrefix(path, ResponsePath):
 		s.o.Responses.ServeHTTP(w, req)
-	case isArchivePath(path):
+	case isLink(req):
 		s.download(w, req)
 	default:
 		s.operation(w, req)

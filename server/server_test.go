@@ -109,7 +109,7 @@ func TestEachByteOfALink(t *testing.T) {
 	link := links.Location(t.Context(), digest)
 	opens := func(l *Links, link string) bool {
 		u, err := url.ParseRequestURI(link)
-		if err != nil || !isArchivePath(u.Path) {
+		if err != nil || !isLink(&http.Request{URL: u}) {
 			return false
 		}
 		got, ok := l.check(u)
@@ -140,6 +140,33 @@ func TestEachByteOfALink(t *testing.T) {
 		forged := archivePath + digest.String() + "?X-Amz-Date=20260102T030405Z&X-Amz-Expires=" + life + "&X-Amz-Signature=" + links.signature(digest.String(), "20260102T030405Z", life)
 		if opens(links, forged) {
 			t.Errorf("a link with a life of %q opens", life)
+		}
+	}
+}
+
+// TestLinksLeaveRoomForABucket: of the requests below the path of links, those for
+// a bucket of that name are not taken for one.
+func TestLinksLeaveRoomForABucket(t *testing.T) {
+	t.Parallel()
+	name := lamina.Digest{1, 2, 3}.String()
+	for _, c := range []struct {
+		target, authorization string
+		want                  bool
+	}{
+		{"/archives/" + name + "?X-Amz-Date=x&X-Amz-Expires=600&X-Amz-Signature=ff", "", true},
+		{"/archives/" + name, "", true},
+		{"/archives/" + name, "AWS4-HMAC-SHA256 Credential=…", false},
+		{"/archives/" + name + "?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIA%2F20260102&X-Amz-Signature=ff", "", false},
+		{"/archives/app.zip", "", false},
+		{"/archives/" + name + "/x", "", false},
+		{"/archives", "", false},
+	} {
+		req := httptest.NewRequest(http.MethodGet, c.target, nil)
+		if c.authorization != "" {
+			req.Header.Set("Authorization", c.authorization)
+		}
+		if got := isLink(req); got != c.want {
+			t.Errorf("isLink(%s, %s) = %v; want %v", c.target, c.authorization, got, c.want)
 		}
 	}
 }

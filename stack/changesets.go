@@ -249,6 +249,7 @@ func (e *Engine) ExecuteChangeSet(ctx context.Context, stack, reference, token s
 			if !slices.Contains(updatable, s.Status) {
 				return cannotUpdate(s)
 			}
+			d.DisableRollback = d.DisableRollback || c.OnFailure == "DO_NOTHING"
 			return e.begin(ctx, tx, s, &deployment{Deployment: d, source: source}, Wanted{Token: token})
 		}
 		if s.Operation, err = e.operation(ctx, token); err != nil {

@@ -53,10 +53,11 @@ type Engine struct {
 	wake         chan struct{} // capacity 1: there may be work
 	cleanupPause time.Duration // between attempts to delete what an update left over
 
-	// For tests: the end of kill is as abrupt as that of the process, and gate is
-	// around each transaction of runs.
-	kill context.Context
-	gate func(update func() error) error
+	// For tests: the end of kill is as abrupt as that of the process, gate is around
+	// each transaction of runs, and shared has others work on the same file.
+	kill   context.Context
+	gate   func(update func() error) error
+	shared bool
 
 	mu      sync.Mutex
 	running map[string]*run // by stack

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/lamina-run/lamina/stack/resources"
+	"github.com/lamina-run/lamina/store"
 )
 
 func TestCreateAndDelete(t *testing.T) {
@@ -165,4 +166,32 @@ func contains(all []string, s string) bool {
 		}
 	}
 	return false
+}
+
+// TestHostileTexts: whatever resources say, every database keeps it.
+func TestHostileTexts(t *testing.T) {
+	t.Parallel()
+	eachDatabase(t, func(t *testing.T, o store.Options) {
+		r := newRigOn(t, o).start()
+		r.world.fail = func(_ string, s *resources.Step) error {
+			if s.LogicalID == "A" {
+				return errors.New("a\x00b\xff" + strings.Repeat("x", 1<<16))
+			}
+			return nil
+		}
+		id := r.create("s", things(thing("A", ``)))
+		r.want(id, rollbackComplete)
+		if got := r.resource(id, "A"); !contains(r.events(id), "A CREATE_FAILED: a?b?"+strings.Repeat("x", longestReason-4)) {
+			t.Errorf("A = %+v", got)
+		}
+		r.world.mu.Lock()
+		r.world.fail = nil
+		r.world.mu.Unlock()
+		id = r.create("long", body(custom("A", "Custom::Moves", `"Value": "`+strings.Repeat("x", 4000)+`"`)))
+		r.want(id, rollbackComplete)
+		id = r.create("zero", body(custom("A", "Custom::Moves", `"Value": "\u0000"`)))
+		r.want(id, rollbackComplete)
+		id = r.create("fine", things(thing("A", `"Value": "\u0000"`)))
+		r.want(id, createComplete)
+	})
 }

@@ -34,8 +34,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type world struct {
 	mu     sync.Mutex
 	things map[string]map[string]any // properties, by physical ID
-	made   int
-	most   int // steps at the same time
+	most   int                       // steps at the same time
 	busy   int
 	calls  []string // kind and logical ID
 	caller []identity.Caller

@@ -469,6 +469,7 @@ func TestSeveralServers(t *testing.T) {
 	t.Parallel()
 	eachDatabase(t, func(t *testing.T, o store.Options) {
 		r := newRigOn(t, o)
+		r.e.shared = true
 		var mu sync.Mutex
 		steps := map[string]int{}
 		r.world.fail = func(kind string, s *resources.Step) error {
@@ -483,6 +484,7 @@ func TestSeveralServers(t *testing.T) {
 		ended := make(chan error, others)
 		for range others {
 			e := New(r.e.o)
+			e.shared = true
 			go func() { ended <- e.Run(ctx) }()
 		}
 		var ids []string
@@ -565,7 +567,9 @@ func TestKilledEverywhere(t *testing.T) {
 				if left := r.world.physical(); len(left) > 0 {
 					t.Fatalf("at %d: left %v", at, left)
 				}
+				k.mu.Lock()
 				fired = k.fired
+				k.mu.Unlock()
 			}
 		})
 	}
@@ -586,6 +590,52 @@ func TestOfOtherAccounts(t *testing.T) {
 		if err := r.e.DeleteStack(ctx, reference, Deletion{}); err != nil || r.stack(id).Status != createComplete {
 			t.Errorf("DeleteStack(%s) = %v, stack is %s", reference, err, r.stack(id).Status)
 		}
+	}
+}
+
+// TestRestart: a server that stops leaves what waits to the next one, which goes on
+// with the same step.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	type seen struct {
+		token, note, seed string
+		again             bool
+	}
+	waiting := make(chan seen, 10)
+	var free atomic.Bool
+	r.world.hold = func(ctx context.Context, s *resources.Step) error {
+		if s.LogicalID != "W" || free.Load() && !s.Again {
+			return nil
+		}
+		if err := s.Keep("noted"); err != nil {
+			return err
+		}
+		waiting <- seen{s.Token, s.Note, s.Seed, s.Again}
+		if free.Load() {
+			return nil
+		}
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	r.start()
+	w := body(thing("A", ``) + `, "W": {"Type": "Custom::Waits", "Metadata": {"needs": {"Ref": "A"}}}`)
+	id := r.create("s", w)
+	first := <-waiting
+	r.stop()
+	r.close()
+	if r.open(); r.stack(id).Status != createInProgress {
+		t.Errorf("stack is %s; want it unfinished", r.stack(id).Status)
+	}
+	free.Store(true)
+	r.start()
+	r.want(id, createComplete)
+	second := <-waiting
+	if first.again || first.note != "" || !second.again || second.note != "noted" || second.token != first.token || second.seed != first.seed || first.seed == "" {
+		t.Errorf("steps = %+v, then %+v; want the same again, with its note", first, second)
+	}
+	if diff := cmp.Diff(r.events(id)[1:5], []string{"A CREATE_IN_PROGRESS", "A CREATE_IN_PROGRESS *: Resource creation Initiated", "A CREATE_COMPLETE *", "W CREATE_IN_PROGRESS"}); diff != "" {
+		t.Error(diff)
 	}
 }
 

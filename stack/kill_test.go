@@ -22,8 +22,8 @@ import (
 )
 
 var (
-	randomRuns = flag.Int("stacks", 20, "random stacks to work on")
-	killEvery  = flag.Int("kill-every", 4, "end servers at every so manyth transaction of a life")
+	randomRuns = flag.Int("stacks", 12, "random stacks to work on")
+	killEvery  = flag.Int("kill-every", 9, "end servers at every so manyth transaction of a life")
 )
 
 var errKilled = errors.New("killed")
@@ -46,11 +46,15 @@ func (k *killer) mend(e *Engine) {
 		k.seen++
 		fire := k.seen == k.at && !k.fired
 		k.fired = k.fired || fire
+		after := k.after
 		k.mu.Unlock()
+		if ctx.Err() != nil {
+			return errKilled
+		}
 		if !fire {
 			return update()
 		}
-		if k.after {
+		if after {
 			_ = update() // nobody hears of it
 		}
 		cancel(errKilled)
@@ -76,7 +80,9 @@ func (r *rig) finish(id string) store.Stack {
 			}
 			r.cancel()
 			r.close()
-			r.skew += 2 * stackLease
+			if r.o.URL != "" {
+				r.skew += 2 * stackLease
+			}
 			r.open()
 			r.start()
 		case <-over:
@@ -194,6 +200,12 @@ func TestRandomStacks(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			randomLife(t, newRig(t), uint64(seed))
+		})
+	}
+	for seed := range 3 {
+		t.Run(fmt.Sprint("postgres ", seed), func(t *testing.T) {
+			t.Parallel()
+			randomLife(t, newRigOn(t, postgresOptions(t)), uint64(seed))
 		})
 	}
 }

@@ -84,7 +84,8 @@ type worker struct {
 
 // Run works on stacks until ctx ends, starting with those that an earlier process
 // left. It takes a lease on each stack, so that another server on the same
-// database takes over when this one dies. When ctx ends, steps that are under way
+// database takes over when this one dies; where there can be no other, it takes
+// over at once. When ctx ends, steps that are under way
 // have a moment to end; the rest is left to the next start.
 func (e *Engine) Run(ctx context.Context) error {
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -95,6 +96,12 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	if e.kill != nil {
 		defer context.AfterFunc(e.kill, func() { cancel(context.Cause(e.kill)) })()
+	}
+	if _, alone := e.o.Store.Commits(); alone && !e.shared {
+		err := e.o.Store.Update(ctx, func(tx *store.Tx) error { return tx.ReleaseAllStacks(ctx, e.o.Now()) })
+		if err != nil && ctx.Err() == nil {
+			return fmt.Errorf("take over stacks: %w", err)
+		}
 	}
 	idle := make(chan struct{}) // closed when the writer may end
 	var children sync.WaitGroup
@@ -135,6 +142,10 @@ func (w *worker) loop(ctx context.Context, cancel context.CancelCauseFunc) error
 		}
 		due := time.NewTimer(wait)
 		err = nil
+		renew, ask := renewal.C, signals.C
+		if len(w.runs) == 0 {
+			renew, ask = nil, nil // nobody is woken for nothing
+		}
 		select {
 		case <-ctx.Done():
 			due.Stop()
@@ -147,9 +158,9 @@ func (w *worker) loop(ctx context.Context, cancel context.CancelCauseFunc) error
 		case <-w.wake:
 		case id := <-w.ended:
 			w.forget(id)
-		case <-renewal.C:
+		case <-renew:
 			err = w.renew(ctx)
-		case <-signals.C:
+		case <-ask:
 			err = w.signalled(ctx)
 		case <-prune.C:
 			err = w.prune(ctx)
@@ -248,9 +259,6 @@ func (w *worker) forget(id string) {
 }
 
 func (w *worker) renew(ctx context.Context) error {
-	if len(w.runs) == 0 {
-		return nil
-	}
 	return w.o.Store.Update(ctx, func(tx *store.Tx) error {
 		_, err := tx.RenewStacks(ctx, w.owner, w.o.Now().Add(stackLease))
 		return err
@@ -258,9 +266,6 @@ func (w *worker) renew(ctx context.Context) error {
 }
 
 func (w *worker) signalled(ctx context.Context) error {
-	if len(w.runs) == 0 {
-		return nil
-	}
 	var ids []string
 	err := w.o.Store.View(ctx, func(tx *store.Tx) (err error) {
 		ids, err = tx.SignalledStacks(ctx, w.owner)

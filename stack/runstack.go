@@ -84,7 +84,7 @@ func (r *run) run() {
 	default:
 		r.o.Log.LogAttrs(r.work, slog.LevelError, "stack not worked on", append(attrs, slog.Any("err", err))...)
 		ctx := context.WithoutCancel(r.work)
-		err := r.o.Store.Update(ctx, func(tx *store.Tx) error {
+		err := r.worker.update(ctx, func(tx *store.Tx) error {
 			if _, mine, err := tx.HoldStack(ctx, r.id, r.owner); err != nil || !mine {
 				return err
 			}
@@ -311,12 +311,19 @@ type failure struct{ reason string }
 
 func (f *failure) Error() string { return f.reason }
 
-// reason is what a client is told of an error.
+// longestReason bounds what is told of an error, in bytes.
+const longestReason = 4096
+
+// reason is what a client is told of an error: text that every database takes.
 func reason(err error) string {
-	if ex, ok := asException(err); ok {
-		return ex
+	why, ok := asException(err)
+	if !ok {
+		why = err.Error()
 	}
-	return err.Error()
+	if len(why) > longestReason {
+		why = why[:longestReason]
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(why, "?"), "\x00", "?")
 }
 
 // enter gives the template's functions what they need to know of resources, of
@@ -663,6 +670,9 @@ func stackName(id string) string {
 	return name
 }
 
+// longestExport bounds the name of an export, in bytes.
+const longestExport = 1024
+
 // outputs are the outputs of a stack whose resources are made.
 func (d *deployment) outputs() ([]store.StackOutput, error) {
 	var all []store.StackOutput
@@ -685,7 +695,7 @@ func (d *deployment) outputs() ([]store.StackOutput, error) {
 			if err != nil {
 				return nil, err
 			}
-			if out.Export, ok = scalar(v); !ok || out.Export == "" {
+			if out.Export, ok = scalar(v); !ok || out.Export == "" || len(out.Export) > longestExport || strings.Contains(out.Export, "\x00") {
 				return nil, Validation.Errorf("Template format error: Output %s is malformed. The Name field of every Export member must be specified and consist only of alphanumeric characters, colons, or hyphens.", key)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/lamina-run/lamina/stack/resources"
 	"github.com/lamina-run/lamina/stack/template"
@@ -23,6 +24,8 @@ const (
 
 	// longestStep bounds a step that waits for nobody.
 	longestStep = 15 * time.Minute
+
+	longestPhysicalID = 1024 // bytes
 
 	hence             = "Requested update requires the creation of a new physical resource; hence creating one."
 	initiated         = "Resource creation Initiated"
@@ -331,6 +334,9 @@ func (r *run) step(row store.StackResource, durable <-chan error, again bool) fu
 			case kindDelete:
 				err = typ.Delete(ctx, step)
 			}
+		}
+		if len(made.PhysicalID) > longestPhysicalID || strings.Contains(made.PhysicalID, "\x00") || !utf8.ValidString(made.PhysicalID) {
+			made, err = resources.Made{}, errors.New("the physical ID has more than 1024 bytes, or is no text")
 		}
 		out.physicalID, out.attributes, out.noEcho, out.err = made.PhysicalID, made.Attributes, made.NoEcho, err
 		return out

@@ -22,7 +22,7 @@ func TestUpdate(t *testing.T) {
 	id := r.create("up", things(
 		thing("InPlace", `"Value": "1"`), thing("Replaced", `"Name": "a"`), thing("User", `"Value": {"Ref": "Replaced"}`),
 		thing("Removed", ``), thing("Kept", ``, `"DeletionPolicy": "Retain"`), thing("Meta", ``), thing("Same", ``),
-		custom("Moves", "Custom::Moves", `"Value": "1"`),
+		custom("Moves", "Custom::Moves", `"Value": "1"`), thing("Old", `"Name": "a"`),
 	))
 	r.want(id, createComplete)
 	before := map[string]string{}
@@ -33,7 +33,7 @@ func TestUpdate(t *testing.T) {
 	next := things(
 		thing("InPlace", `"Value": "2"`), thing("Replaced", `"Name": "b"`), thing("User", `"Value": {"Ref": "Replaced"}`),
 		thing("Added", ``), thing("Meta", ``, `"Metadata": {"a": 1}`), thing("Same", ``),
-		custom("Moves", "Custom::Moves", `"Value": "2"`),
+		custom("Moves", "Custom::Moves", `"Value": "2"`), thing("Old", `"Name": "b"`, `"UpdateReplacePolicy": "Retain"`),
 	)
 	r.update("up", next)
 	s := r.want(id, updateComplete)
@@ -57,8 +57,8 @@ func TestUpdate(t *testing.T) {
 			t.Errorf("%s is still there", gone)
 		}
 	}
-	if !slices.Contains(left, before["Kept"]) || len(left) != 8 || len(r.rows(id)) != 7 {
-		t.Errorf("left = %v, %d rows; want 7 resources of the stack, and Kept", left, len(r.rows(id)))
+	if !slices.Contains(left, before["Kept"]) || !slices.Contains(left, before["Old"]) || len(left) != 10 || len(r.rows(id)) != 8 {
+		t.Errorf("left = %v, %d rows; want 8 resources of the stack, and Kept and Old", left, len(r.rows(id)))
 	}
 	got := r.events(id)[seen:]
 	for _, line := range []string{
@@ -67,7 +67,7 @@ func TestUpdate(t *testing.T) {
 		"Replaced UPDATE_IN_PROGRESS *: Requested update requires the creation of a new physical resource; hence creating one.",
 		"Replaced UPDATE_IN_PROGRESS *: Resource creation Initiated", "Replaced UPDATE_COMPLETE *",
 		"Added CREATE_COMPLETE *", "Meta UPDATE_COMPLETE *",
-		"up UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "Removed DELETE_COMPLETE *", "Replaced DELETE_COMPLETE *", "Kept DELETE_SKIPPED *", "Moves DELETE_COMPLETE *",
+		"up UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "Removed DELETE_COMPLETE *", "Replaced DELETE_COMPLETE *", "Kept DELETE_SKIPPED *", "Old DELETE_SKIPPED *", "Moves DELETE_COMPLETE *",
 		"up UPDATE_COMPLETE",
 	} {
 		if !contains(got, line) {

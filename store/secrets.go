@@ -118,7 +118,7 @@ func (s *Store) adopt(ctx context.Context, key []byte) error {
 	if err != nil || done {
 		return err
 	}
-	for _, part := range []func(context.Context) error{s.sealVersions, s.sealKeys, s.sealParameters} {
+	for _, part := range []func(context.Context) error{s.sealVersions, s.sealKeys, s.sealStacks, s.sealParameters} {
 		if err := part(ctx); err != nil {
 			return fmt.Errorf("seal secrets: %w", err)
 		}
@@ -200,6 +200,72 @@ func (s *Store) sealKeys(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// sealStacks rewrites what is remembered of stacks in clear text.
+func (s *Store) sealStacks(ctx context.Context) error {
+	after := ""
+	for {
+		var ids []string
+		err := s.View(ctx, func(tx *Tx) (err error) {
+			ids, err = tx.texts(ctx, "SELECT id FROM stack WHERE id > $1 ORDER BY id LIMIT $2", after, int64(sealBatch))
+			return err
+		})
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		for _, id := range ids {
+			if err := s.Update(ctx, func(tx *Tx) error { return tx.sealStack(ctx, id) }); err != nil {
+				return err
+			}
+		}
+		after = ids[len(ids)-1]
+	}
+}
+
+func (tx *Tx) sealStack(ctx context.Context, id string) error {
+	stack, err := tx.LockStack(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := tx.PutStack(ctx, stack); err != nil {
+		return err
+	}
+	all, err := tx.StackResources(ctx, id)
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
+		if err := tx.PutStackResource(ctx, r); err != nil {
+			return err
+		}
+	}
+	for after := ""; ; {
+		sets, err := tx.StackChangeSets(ctx, id, after, sealBatch)
+		if err != nil {
+			return err
+		}
+		if len(sets) == 0 {
+			break
+		}
+		for _, c := range sets {
+			if err := tx.PutStackChangeSet(ctx, c); err != nil {
+				return err
+			}
+			after = c.Name
+		}
+	}
+	names, err := tx.ExportsOfStack(ctx, id)
+	for _, name := range names {
+		var e StackExport
+		if err == nil {
+			e, err = tx.StackExport(ctx, stack.Scope, name)
+		}
+		if err == nil {
+			err = tx.PutStackExport(ctx, stack.Scope, e)
+		}
+	}
+	return err
 }
 
 // sealedConfig is a configuration as the database has it.

@@ -115,13 +115,31 @@ func (tx *Tx) StackResources(ctx context.Context, stack string) ([]StackResource
 	return all, nil
 }
 
+// mostHomes bounds how many stacks with one physical ID are looked at.
+const mostHomes = 1000
+
 // StackOfResource returns the ARN of the stack that a physical ID belongs to, the
-// youngest of an account and region when there are several, or ErrNotFound.
+// youngest of an account and region when there are several, deleted ones last, or
+// ErrNotFound.
 func (tx *Tx) StackOfResource(ctx context.Context, in lamina.Scope, physicalID string) (id string, err error) {
-	err = tx.one(ctx, func(r scanner) error { return r.Scan(&id) },
-		`SELECT s.id FROM stack_resource r JOIN stack s ON s.id = r.stack
-		WHERE r.physical_id = $1 AND r.physical_id <> '' AND s.account = $2 AND s.region = $3
-		ORDER BY s.deleted <> 0, s.created DESC LIMIT 1`, physicalID, in.Account, in.Region)
+	var best, when int64 = 2, 0
+	err = tx.each(ctx, func(r scanner) error {
+		var one string
+		var deleted, created int64
+		if err := r.Scan(&one, &deleted, &created); err != nil {
+			return err
+		}
+		deleted = min(deleted, 1)
+		if deleted < best || deleted == best && created > when {
+			id, best, when = one, deleted, created
+		}
+		return nil
+	}, `SELECT s.id, s.deleted, s.created FROM stack_resource r JOIN stack s ON s.id = r.stack
+		WHERE r.physical_id = $1 AND r.physical_id <> '' AND s.account = $2 AND s.region = $3 LIMIT $4`,
+		physicalID, in.Account, in.Region, mostHomes)
+	if err == nil && id == "" {
+		err = lamina.ErrNotFound
+	}
 	if err != nil {
 		return "", fmt.Errorf("stack of %s: %w", physicalID, err)
 	}
@@ -288,7 +306,8 @@ func (tx *Tx) DeleteStackExport(ctx context.Context, in lamina.Scope, name strin
 // PutStackImport notes that a stack uses an export, whose lock the transaction
 // has.
 func (tx *Tx) PutStackImport(ctx context.Context, in lamina.Scope, name, stack string) error {
-	err := tx.exec(ctx, "INSERT INTO stack_import (account, region, name, stack) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+	err := tx.exec(ctx, `INSERT INTO stack_import (account, region, name, importer, stack)
+		SELECT $1, $2, $3, s.name, s.id FROM stack s WHERE s.id = $4 ON CONFLICT DO NOTHING`,
 		in.Account, in.Region, name, stack)
 	if err != nil {
 		return fmt.Errorf("put import of %s: %w", name, err)
@@ -322,8 +341,8 @@ func (tx *Tx) KeepStackImports(ctx context.Context, stack string, keep []string)
 // StackImports returns the names of at most limit stacks that import an export,
 // in order, after one.
 func (tx *Tx) StackImports(ctx context.Context, in lamina.Scope, export, after string, limit int) ([]string, error) {
-	names, err := tx.texts(ctx, `SELECT s.name FROM stack_import i JOIN stack s ON s.id = i.stack
-		WHERE i.account = $1 AND i.region = $2 AND i.name = $3 AND s.name > $4 ORDER BY s.name LIMIT $5`,
+	names, err := tx.texts(ctx, `SELECT importer FROM stack_import
+		WHERE account = $1 AND region = $2 AND name = $3 AND importer > $4 ORDER BY importer LIMIT $5`,
 		in.Account, in.Region, export, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("imports of %s: %w", export, err)

@@ -377,6 +377,15 @@ func (tx *Tx) ReleaseStacks(ctx context.Context, owner string, now time.Time) er
 	return nil
 }
 
+// ReleaseAllStacks lets anybody run, from now on, what servers that are gone had.
+func (tx *Tx) ReleaseAllStacks(ctx context.Context, now time.Time) error {
+	err := tx.exec(ctx, "UPDATE stack SET due = $1, owner = '' WHERE owner <> '' AND due > $1", toMillis(now))
+	if err != nil {
+		return fmt.Errorf("release all stacks: %w", err)
+	}
+	return nil
+}
+
 // DeleteStack removes every trace of a stack.
 func (tx *Tx) DeleteStack(ctx context.Context, id string) error {
 	if err := tx.exec(ctx, "DELETE FROM stack WHERE id = $1", id); err != nil {

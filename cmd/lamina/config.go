@@ -16,6 +16,7 @@ import (
 
 	"github.com/lamina-run/lamina"
 	"github.com/lamina-run/lamina/audit"
+	"github.com/lamina-run/lamina/blob"
 	"github.com/lamina-run/lamina/internal/peer"
 	"github.com/lamina-run/lamina/logs"
 	"github.com/lamina-run/lamina/networks"
@@ -54,6 +55,13 @@ type settings struct {
 	S3AccessKeyID     string `env:"LAMINA_S3_ACCESS_KEY_ID" name:"s3-access-key-id" help:"Access key for it; that of the root when absent."`
 	S3SecretAccessKey string `env:"LAMINA_S3_SECRET_ACCESS_KEY" name:"s3-secret-access-key" help:"Secret of that key."`
 
+	Blobs                string `env:"LAMINA_BLOBS" placeholder:"s3://BUCKET/PREFIX" help:"Bucket that code and layer archives are kept in, for many servers of one --database; the data directory when absent."`
+	BlobsEndpoint        string `env:"LAMINA_BLOBS_ENDPOINT" placeholder:"URL" help:"S3 that has the bucket, path-style, such as http://127.0.0.1:9000; AWS's of the region when absent."`
+	BlobsRegion          string `env:"LAMINA_BLOBS_REGION" help:"Region of the bucket; --region when absent."`
+	BlobsAccessKeyID     string `env:"LAMINA_BLOBS_ACCESS_KEY_ID" help:"Access key for it; that of the root when absent."`
+	BlobsSecretAccessKey string `env:"LAMINA_BLOBS_SECRET_ACCESS_KEY" help:"Secret of that key."`
+	BlobsCacheBytes      int64  `env:"LAMINA_BLOBS_CACHE_BYTES" default:"1073741824" help:"What archives from the bucket may take on the disk, besides those in use; those not used for the longest time go first."`
+
 	SQSEndpoint        string        `env:"LAMINA_SQS_ENDPOINT" name:"sqs-endpoint" placeholder:"URL" help:"SQS that destinations and dead-letter queues of events are in, such as http://127.0.0.1:9324."`
 	SQSAccessKeyID     string        `env:"LAMINA_SQS_ACCESS_KEY_ID" name:"sqs-access-key-id" help:"Access key for it; that of the root when absent."`
 	SQSSecretAccessKey string        `env:"LAMINA_SQS_SECRET_ACCESS_KEY" name:"sqs-secret-access-key" help:"Secret of that key."`
@@ -80,6 +88,22 @@ func (s *settings) Validate() error {
 	}
 	if (s.S3AccessKeyID == "") != (s.S3SecretAccessKey == "") {
 		return fmt.Errorf("--s3-access-key-id and --s3-secret-access-key: give both or neither")
+	}
+	if (s.BlobsAccessKeyID == "") != (s.BlobsSecretAccessKey == "") {
+		return fmt.Errorf("--blobs-access-key-id and --blobs-secret-access-key: give both or neither")
+	}
+	if s.Blobs != "" {
+		if _, err := blob.ParseLocation(s.Blobs); err != nil {
+			return fmt.Errorf("--blobs %w", err)
+		}
+	}
+	if s.BlobsEndpoint != "" {
+		if _, err := blob.ParseEndpoint(s.BlobsEndpoint); err != nil {
+			return fmt.Errorf("--blobs-endpoint: %w", err)
+		}
+	}
+	if s.BlobsCacheBytes < 0 {
+		return fmt.Errorf("--blobs-cache-bytes %d: want 0 or more", s.BlobsCacheBytes)
 	}
 	if (s.SQSAccessKeyID == "") != (s.SQSSecretAccessKey == "") {
 		return fmt.Errorf("--sqs-access-key-id and --sqs-secret-access-key: give both or neither")

@@ -149,7 +149,7 @@ func (f *follower) note(e stackEvent) bool {
 
 func (f *follower) line(e stackEvent, took time.Duration) string {
 	line := fmt.Sprintf("%7s  %-20s %-28s %s", seconds(max(0, took)), e.Status, e.LogicalID, e.Type)
-	if e.failed() || e.ofStack() && strings.Contains(e.Status, "ROLLBACK") {
+	if strings.HasSuffix(e.Status, "_FAILED") || e.ofStack() && strings.Contains(e.Status, "ROLLBACK") {
 		line += "  " + oneLine(e.Reason)
 	}
 	return strings.TrimRight(line, " ")

@@ -99,7 +99,7 @@ func (r *responses) serve(ctx context.Context) error {
 	go func() { failed <- h.Serve(r.listener) }()
 	select {
 	case err := <-failed:
-		if errors.Is(err, net.ErrClosed) { // by close: the server is stopping
+		if errors.Is(err, net.ErrClosed) { // by close: the server is ending, and this part's turn comes
 			<-ctx.Done()
 			return nil
 		}
@@ -111,7 +111,13 @@ func (r *responses) serve(ctx context.Context) error {
 	return err
 }
 
-// addr is where this host has the listener; invalid without one.
+func (r *responses) close() {
+	if r.listener != nil {
+		r.listener.Close() // again after serve closed it: harmless
+	}
+}
+
+// address is where this host has the listener; invalid without one.
 func (r *responses) addr() net.Addr {
 	if r.listener == nil {
 		return nil

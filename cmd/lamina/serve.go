@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/lamina-run/lamina"
 	"github.com/lamina-run/lamina/audit"
-	"github.com/lamina-run/lamina/blob"
 	"github.com/lamina-run/lamina/control"
 	"github.com/lamina-run/lamina/directories"
 	"github.com/lamina-run/lamina/identity"
@@ -104,10 +102,11 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 	}
 	who.Authority = identity.NewAuthority(db, who.Principals, log, time.Now)
 	who.Trusts = who.Authority.Trusts
-	blobs, err := blob.OpenDisk(c.file("blobs"))
+	blobs, closeBlobs, err := c.openBlobs(ctx, root, log)
 	if err != nil {
-		return fmt.Errorf("open the archives: %w", err)
+		return err
 	}
+	defer closeBlobs()
 	links, err := newLinks(ctx, db, time.Duration(limits.LocationMinutes)*time.Minute)
 	if err != nil {
 		return err
@@ -369,13 +368,6 @@ func settingKey(ctx context.Context, db *store.Store, name string) ([]byte, erro
 	return key, nil
 }
 
-// archives serves the bytes of download links.
-type archives struct{ blobs *blob.Disk }
-
-func (a archives) OpenArchive(ctx context.Context, d lamina.Digest) (io.ReadSeekCloser, error) {
-	return a.blobs.Open(ctx, d)
-}
-
 // noInvoker stands in where the machine can't run functions: everything else of
 // Lamina works.
 type noInvoker struct{ reason error }
@@ -416,7 +408,7 @@ func credentialsOf(who identity.Options) func(context.Context, lamina.Version) (
 }
 
 // sweep removes archives that nothing refers to, now and then.
-func sweep(ctx context.Context, db *store.Store, blobs *blob.Disk, layers *layer.Cache, log *slog.Logger) error {
+func sweep(ctx context.Context, db *store.Store, blobs blobs, layers *layer.Cache, log *slog.Logger) error {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {

@@ -78,9 +78,11 @@ func Main() {
 
 // serve answers requests until the process ends.
 func serve(s Settings, listening func()) error {
-	if err := lock(s.Dir); err != nil {
+	held, err := lock(s.Dir)
+	if err != nil {
 		return err
 	}
+	defer held.Close()
 	for _, dir := range []string{bucketsDir, versionsDir} {
 		if err := os.MkdirAll(filepath.Join(s.Dir, dir), 0o700); err != nil {
 			return fmt.Errorf("make the directory of buckets: %w", err)
@@ -97,7 +99,7 @@ func serve(s Settings, listening func()) error {
 	}
 	o.SetNewDirPerm(0o700)
 	o.SetNewFilePerm(0o600)
-	files, err := posix.New(filepath.Join(s.Dir, bucketsDir), metadata, o)
+	files, err := posix.New(filepath.Join(s.Dir, bucketsDir), versionsFirst{metadata}, o)
 	if err != nil {
 		return fmt.Errorf("open the buckets: %w", err)
 	}
@@ -120,11 +122,11 @@ func serve(s Settings, listening func()) error {
 }
 
 // lock waits until an earlier child has let go of the directory, and keeps it
-// for as long as the process lives.
-func lock(dir string) error {
+// until the file is closed.
+func lock(dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
-		return fmt.Errorf("lock the directory of buckets: %w", err)
+		return nil, fmt.Errorf("lock the directory of buckets: %w", err)
 	}
 	for {
 		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
@@ -133,14 +135,11 @@ func lock(dir string) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("lock the directory of buckets: %w", err)
+		f.Close()
+		return nil, fmt.Errorf("lock the directory of buckets: %w", err)
 	}
-	held = f
-	return nil
+	return f, nil
 }
-
-// held keeps the lock's file from the garbage collector.
-var held *os.File //nolint:unused // being referred to is its use
 
 // storer chooses where metadata is kept, by what the file system can do, and
 // stays with what was chosen at first: the objects that are there have it so.

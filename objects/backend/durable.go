@@ -2,21 +2,27 @@ package backend
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/versity/versitygw/backend"
+	"github.com/versity/versitygw/backend/meta"
 	"github.com/versity/versitygw/backend/posix"
+	"github.com/versity/versitygw/s3api/middlewares"
+	"github.com/versity/versitygw/s3err"
 	"github.com/versity/versitygw/s3response"
 )
 
 // durable is the posix backend whose changes are on the disk when it returns.
 //
-// An object's bytes are synced before it gets its name, so that it never
-// replaces one that is safe with one that is not. Names, attributes and versions
+// An object's bytes are synced before it gets its name, and so are those of a
+// version that is made of an object, so that what is safe is never replaced by
+// what is not. Names, attributes and versions
 // lie in several directories that only the backend knows; one sync of the file
 // system has them all, and those who wait at the same time share it.
 type durable struct {
@@ -91,6 +97,24 @@ func (s *syncer) run(r *round) {
 	close(r.done)
 }
 
+// etagAttribute is one that the library gives each object.
+const etagAttribute = "etag"
+
+// versionsFirst syncs the copy of an object that becomes a version, before the
+// object is replaced. The library writes such a copy's attributes, as those of a
+// "bucket" without an object, when it has its bytes and not yet its name.
+type versionsFirst struct{ meta.MetadataStorer }
+
+func (m versionsFirst) StoreAttribute(f *os.File, bucket, object, attribute string, value []byte) error {
+	if err := m.MetadataStorer.StoreAttribute(f, bucket, object, attribute, value); err != nil {
+		return err
+	}
+	if f == nil || object != "" || attribute != etagAttribute {
+		return nil
+	}
+	return f.Sync()
+}
+
 // after waits for the disk unless the operation failed.
 func (d *durable) after(err error) error {
 	if err != nil {
@@ -102,14 +126,52 @@ func (d *durable) after(err error) error {
 	return nil
 }
 
+// whole is a body that ends with an error when it is shorter than promised, which
+// the library takes for its end. The parent breaks a body off that is not the one
+// that was signed.
+type whole struct {
+	io.Reader
+	left int64
+}
+
+func (w *whole) Read(p []byte) (int, error) {
+	n, err := w.Reader.Read(p)
+	if w.left -= int64(n); errors.Is(err, io.EOF) && w.left != 0 {
+		err = s3err.GetAPIError(s3err.ErrIncompleteBody)
+	}
+	return n, err
+}
+
+// wholeSum is a whole body that knows its checksum at its end.
+type wholeSum struct {
+	whole
+	middlewares.ChecksumReader
+}
+
+func (w *wholeSum) Read(p []byte) (int, error) { return w.whole.Read(p) }
+
+// wholeBody wraps a body whose length was promised.
+func wholeBody(body io.Reader, length *int64) io.Reader {
+	if body == nil || length == nil {
+		return body
+	}
+	w := whole{body, *length}
+	if sum, ok := body.(middlewares.ChecksumReader); ok {
+		return &wholeSum{w, sum}
+	}
+	return &w
+}
+
 func syncFile(f *os.File) error { return f.Sync() }
 
 func (d *durable) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
+	in.Body = wholeBody(in.Body, in.ContentLength)
 	out, err := d.PutObjectWithPostFunc(ctx, in, syncFile)
 	return out, d.after(err)
 }
 
 func (d *durable) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.UploadPartOutput, error) {
+	in.Body = wholeBody(in.Body, in.ContentLength)
 	out, err := d.UploadPartWithPostFunc(ctx, in, syncFile)
 	return out, d.after(err)
 }

@@ -61,7 +61,7 @@ const (
 // user ID, and is nobody's.
 const Owner = "0000000000000000000000000000000000000000000000000000000000000000"
 
-// ErrStopped is the error of requests when Run is not running.
+// ErrStopped is the error of requests when Run has ended.
 var ErrStopped = errors.New("the embedded S3 is stopped")
 
 // Child is the process, which may not be running. It is safe for concurrent use.
@@ -81,9 +81,9 @@ type life struct {
 	err    error // why not; nil while it is being started
 }
 
-// New returns a child that is not running.
+// New returns a child that is not running. Requests wait for [Child.Run].
 func New(o Options) *Child {
-	return &Child{o: o, wanted: make(chan struct{}, 1), state: &life{err: ErrStopped}, changed: make(chan struct{})}
+	return &Child{o: o, wanted: make(chan struct{}, 1), state: &life{}, changed: make(chan struct{})}
 }
 
 func (c *Child) set(l *life) {
@@ -153,8 +153,10 @@ func (c *Child) alive(ctx context.Context) (*life, error) {
 func (c *Child) Run(ctx context.Context) error {
 	defer c.set(&life{err: ErrStopped})
 	early := 0
-	for ctx.Err() == nil {
-		c.set(&life{})
+	for first := true; ctx.Err() == nil; first = false {
+		if !first {
+			c.set(&life{})
+		}
 		select {
 		case <-ctx.Done():
 			return nil

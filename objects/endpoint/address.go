@@ -60,7 +60,9 @@ func checkKey(key string) error {
 	switch {
 	case len(key) > keyBytes:
 		return errKeyTooLong.with(Field{"Size", "1024"})
-	case !utf8.ValidString(key) || strings.ContainsFunc(key, func(r rune) bool { return r < ' ' || r == 0x7f || r == utf8.RuneError || r == '\ufffe' || r == '\uffff' }):
+	case !utf8.ValidString(key) || strings.ContainsFunc(key, func(r rune) bool {
+		return r < ' ' || r == 0x7f || r == utf8.RuneError || r == '\ufffe' || r == '\uffff'
+	}):
 		return errInvalid.messagef("Lamina keeps objects as files: a key is UTF-8 without control characters.")
 	}
 	return checkParts(strings.TrimSuffix(key, "/"))

@@ -156,4 +156,3 @@ func (e *Endpoint) preflight(r *request) error {
 	r.w.WriteHeader(http.StatusOK)
 	return nil
 }
-

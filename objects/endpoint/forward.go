@@ -184,7 +184,11 @@ var dropped = []string{
 func (r *request) copyHeader(from http.Header) {
 	to := r.w.Header()
 	for name, texts := range from {
-		if !slices.Contains(dropped, name) {
+		switch {
+		case slices.Contains(dropped, name):
+		case strings.HasPrefix(name, metaPrefix): // clients take what follows as it is written
+			to[strings.ToLower(name)] = texts
+		default:
 			to[name] = texts
 		}
 	}

@@ -56,6 +56,7 @@ type stage struct {
 	store    *store.Store
 	endpoint *endpoint.Endpoint
 	told     *functions
+	known    *identity.Principals
 	stop     func()
 
 	mu      sync.Mutex
@@ -99,6 +100,7 @@ func openStage() (_ *stage, err error) {
 	ended := make(chan error, 1) // one send, when Run has returned
 	go func() { ended <- child.Run(ctx) }()
 	principals := identity.NewPrincipals(st, time.Now)
+	s.known = principals
 	s.endpoint = endpoint.New(endpoint.Options{
 		Store: st, Authority: identity.NewAuthority(st, principals, log, time.Now), Backend: child, Functions: s.told, Log: log, Now: time.Now,
 		Hosts: objects.Hosts{"lamina.test"}, Owner: embedded.Owner,
@@ -172,6 +174,7 @@ func (s *stage) allow(t testing.TB, id, user, document string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.known.Forget()
 }
 
 // bucket makes a bucket of the account's.

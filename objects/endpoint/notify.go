@@ -20,10 +20,14 @@ const notificationService = "s3.amazonaws.com"
 
 // notification is one function that learns of objects.
 type notification struct {
-	ID       string       `xml:"Id"`
-	Function string       `xml:"CloudFunction"`
-	Events   []string     `xml:"Event"`
-	Rules    []filterRule `xml:"Filter>S3Key>FilterRule"`
+	ID       string     `xml:"Id"`
+	Function string     `xml:"CloudFunction"`
+	Events   []string   `xml:"Event"`
+	Filter   *keyFilter // nil for all keys
+}
+
+type keyFilter struct {
+	Rules []filterRule `xml:"S3Key>FilterRule"`
 }
 
 type filterRule struct {
@@ -122,9 +126,15 @@ func (n *notification) check() error {
 		}
 		return errInvalid.messagef("The event '%s' is not supported for notifications", event)
 	}
+	if n.Filter != nil && len(n.Filter.Rules) == 0 {
+		n.Filter = nil
+	}
+	if n.Filter == nil {
+		return nil
+	}
 	seen := map[string]bool{}
-	for i := range n.Rules {
-		rule := &n.Rules[i]
+	for i := range n.Filter.Rules {
+		rule := &n.Filter.Rules[i]
 		switch {
 		case strings.EqualFold(rule.Name, "prefix"):
 			rule.Name = "Prefix"
@@ -145,7 +155,10 @@ func (n *notification) check() error {
 }
 
 func (n *notification) filter() (prefix, suffix string) {
-	for _, rule := range n.Rules {
+	if n.Filter == nil {
+		return "", ""
+	}
+	for _, rule := range n.Filter.Rules {
 		if rule.Name == "Prefix" {
 			prefix = rule.Value
 		} else {

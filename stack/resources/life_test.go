@@ -225,6 +225,11 @@ var lives = []life{
 		typ: "AWS::ECR::Repository", first: `{"RepositoryName":"n","ImageTagMutability":"IMMUTABLE","RepositoryPolicyText":` + allow + `}`, second: `{"ImageTagMutability":"MUTABLE"}`, again: `{"RepositoryName":"m"}`,
 		id: "n", gets: map[string]string{"Arn": "arn:aws:ecr:eu-central-1:123456789012:repository/n", "RepositoryUri": "123456789012.dkr.ecr.eu-central-1.amazonaws.com/n"}, free: true,
 	},
+	{typ: "AWS::CodeDeploy::Application", first: `{"ComputePlatform":"Lambda"}`, second: `{"Tags":[{"Key":"k","Value":"v"}]}`, again: `{"ApplicationName":"m"}`, id: "test-Thing-ABCDEFGHIJKL", free: true},
+	{
+		typ: "AWS::CodeDeploy::DeploymentGroup", first: `{"ApplicationName":"a","DeploymentGroupName":"n","ServiceRoleArn":"` + roleARN + `","DeploymentConfigName":"CodeDeployDefault.LambdaAllAtOnce"}`,
+		second: `{"AutoRollbackConfiguration":{"Enabled":true,"Events":["DEPLOYMENT_FAILURE"]}}`, again: `{"ApplicationName":"b"}`, id: "n", free: true,
+	},
 	{typ: "AWS::CDK::Metadata", first: `{"Analytics":"v2:deflate64:x"}`, second: `{"Analytics":"y"}`, id: "test-Thing-ABCDEFGHIJKL", free: true},
 }
 
@@ -370,7 +375,7 @@ func TestLives(t *testing.T) {
 		})
 	}
 	w := newWorld(t, parts{})
-	elsewhere := []string{"AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup", customResource, "AWS::CloudFormation::Stack", "AWS::CloudFormation::WaitCondition", "AWS::CloudFormation::WaitConditionHandle"}
+	elsewhere := []string{customResource, "AWS::CloudFormation::Stack", "AWS::CloudFormation::WaitCondition", "AWS::CloudFormation::WaitConditionHandle"}
 	for _, name := range w.set.Names() {
 		if !slices.Contains(covered, name) && !slices.Contains(elsewhere, name) {
 			t.Errorf("no life of %s", name)

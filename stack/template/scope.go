@@ -186,8 +186,8 @@ func (s *Scope) properties(id string, preview bool) (map[string]any, error) {
 }
 
 // Dependencies are the resources that have to be there before one, sorted: those
-// it names in DependsOn and those that its properties refer to, in branches of
-// Fn::If that are taken. The error is an [*Error] for one whose condition does not
+// it names in DependsOn and those that its properties and its metadata refer to, in
+// branches of Fn::If that are taken. The error is an [*Error] for one whose condition does not
 // hold.
 func (s *Scope) Dependencies(logicalID string) ([]string, error) {
 	found := map[string]bool{}
@@ -195,7 +195,7 @@ func (s *Scope) Dependencies(logicalID string) ([]string, error) {
 	for _, on := range res.DependsOn {
 		found[on] = true
 	}
-	for _, v := range []map[string]any{res.Properties, res.UpdatePolicy} {
+	for _, v := range []map[string]any{res.Properties, res.UpdatePolicy, res.Metadata} {
 		for _, member := range v {
 			if err := s.references(member, found); err != nil {
 				return nil, err

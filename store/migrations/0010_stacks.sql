@@ -110,14 +110,15 @@ CREATE TABLE stack_export (
 
 CREATE INDEX stack_export_stack ON stack_export (stack, name);
 
--- stack_import tells which stacks use an export. They are those of their account
--- and region.
+-- stack_import tells which stacks use an export; importer is the stack's name. They
+-- are those of their account and region.
 CREATE TABLE stack_import (
-	account TEXT COLLATE "binary" NOT NULL,
-	region  TEXT COLLATE "binary" NOT NULL,
-	name    TEXT COLLATE "binary" NOT NULL,
-	stack   TEXT COLLATE "binary" NOT NULL REFERENCES stack (id) ON DELETE CASCADE,
-	PRIMARY KEY (account, region, name, stack)
+	account  TEXT COLLATE "binary" NOT NULL,
+	region   TEXT COLLATE "binary" NOT NULL,
+	name     TEXT COLLATE "binary" NOT NULL,
+	importer TEXT COLLATE "binary" NOT NULL,
+	stack    TEXT COLLATE "binary" NOT NULL REFERENCES stack (id) ON DELETE CASCADE,
+	PRIMARY KEY (account, region, name, importer, stack)
 );
 
-CREATE INDEX stack_import_stack ON stack_import (stack);
+CREATE INDEX stack_import_stack ON stack_import (stack, name);

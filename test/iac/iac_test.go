@@ -42,6 +42,7 @@ func open(t *testing.T, app string, args ...string) bench {
 		major, _, _ := strings.Cut(strings.TrimPrefix(string(version), "v"), ".")
 		args = append(args, "--runtime", "nodejs"+major+".x="+node)
 	}
+	args = append(args, "--library", "nodejs="+testkit.NodeModules("iac")) // as AWS's runtimes have its SDK
 	b := bench{T: t, dir: t.TempDir(), server: testkit.Start(t, testkit.Options{Region: "us-east-1", Args: args})}
 	if err := os.CopyFS(b.dir, os.DirFS(filepath.Join("testdata", app))); err != nil {
 		t.Fatal(err)
