@@ -94,8 +94,10 @@ func (s *service) answer(ctx context.Context, name string, body []byte) ([]byte,
 	}
 	o, ok := operations[name]
 	if !ok {
-		return nil, &jsontarget.Error{Code: "UnknownOperationException", Status: http.StatusBadRequest,
-			Message: fmt.Sprintf("Lamina does not offer the operation %.100q of Systems Manager.", name)}
+		return nil, &jsontarget.Error{
+			Code: "UnknownOperationException", Status: http.StatusBadRequest,
+			Message: fmt.Sprintf("Lamina does not offer the operation %.100q of Systems Manager.", name),
+		}
 	}
 	record := wire.RecordOf(ctx)
 	record.Operation, record.Mutates = name, o.mutates

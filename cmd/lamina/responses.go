@@ -111,12 +111,6 @@ func (r *responses) serve(ctx context.Context) error {
 	return err
 }
 
-func (r *responses) close() {
-	if r.listener != nil {
-		r.listener.Close() // again after serve closed it: harmless
-	}
-}
-
 // address is where this host has the listener; invalid without one.
 func (r *responses) addr() net.Addr {
 	if r.listener == nil {

@@ -155,12 +155,12 @@ func (w *work) ask(ctx context.Context, kind string) (*customResponse, error) {
 		return nil, err
 	}
 	if len(letters) == 0 {
-		return nil, fmt.Errorf("CloudFormation did not receive a response from your Custom Resource. Please check your logs for requestId [%s]. "+ //nolint:staticcheck // CloudFormation's words
+		return nil, because("CloudFormation did not receive a response from your Custom Resource. Please check your logs for requestId [%s]. "+
 			"If you are using the Python cfn-response module, you may need to update your Lambda function code so that CloudFormation can attach the updated version.", id)
 	}
 	var out customResponse
 	if err := json.Unmarshal([]byte(letters[0].Body), &out); err != nil {
-		return nil, errors.New("Invalid response object: it is not JSON of the form that CloudFormation expects") //nolint:staticcheck // as above
+		return nil, because("Invalid response object: it is not JSON of the form that CloudFormation expects")
 	}
 	switch out.Status {
 	case "SUCCESS":
@@ -170,9 +170,9 @@ func (w *work) ask(ctx context.Context, kind string) (*customResponse, error) {
 		if reason == "" {
 			reason = "No reason provided"
 		}
-		return &out, fmt.Errorf("Received response status [FAILED] from custom resource. Message returned: %s (RequestId: %s)", reason, id) //nolint:staticcheck // as above
+		return &out, because("Received response status [FAILED] from custom resource. Message returned: %s (RequestId: %s)", reason, id)
 	}
-	return &out, fmt.Errorf("Invalid response object: Status is %q; want SUCCESS or FAILED (RequestId: %s)", out.Status, id) //nolint:staticcheck // as above
+	return &out, because("Invalid response object: Status is %q; want SUCCESS or FAILED (RequestId: %s)", out.Status, id)
 }
 
 // reachable is the URL at which the function of a custom resource can answer.
@@ -205,7 +205,7 @@ const maxPhysicalID = 1024
 
 func (c *customResponse) check() error {
 	if n := len(c.PhysicalResourceID); n == 0 || n > maxPhysicalID {
-		return errors.New("Invalid PhysicalResourceId") //nolint:staticcheck // CloudFormation's words
+		return because("Invalid PhysicalResourceId")
 	}
 	return nil
 }
@@ -232,7 +232,7 @@ func isBeforeAsking(err error) bool {
 
 func updateCustom(ctx context.Context, w *work) (Made, error) {
 	if w.in.str(serviceToken) != w.old.str(serviceToken) {
-		return Made{PhysicalID: w.PhysicalID}, errors.New("Modifying service token is not allowed.") //nolint:staticcheck // as above
+		return Made{PhysicalID: w.PhysicalID}, because("Modifying service token is not allowed.")
 	}
 	out, err := w.ask(ctx, "Update")
 	if out == nil || err != nil {

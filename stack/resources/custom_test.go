@@ -109,7 +109,8 @@ func TestCustomResource(t *testing.T) {
 	}
 	want := []map[string]any{
 		{"RequestType": "Create", "ResourceProperties": map[string]any{"ServiceToken": fnARN, "Number": "5", "Flag": "true", "List": []any{"1", map[string]any{"Deep": "false"}}}},
-		{"RequestType": "Update", "PhysicalResourceId": "id-Create"}, {"RequestType": "Update", "PhysicalResourceId": "id-Create"},
+		{"RequestType": "Update", "PhysicalResourceId": "id-Create"},
+		{"RequestType": "Update", "PhysicalResourceId": "id-Create"},
 		{"RequestType": "Delete", "PhysicalResourceId": "id-Update"},
 	}
 	ids := map[any]bool{}
@@ -264,8 +265,11 @@ func TestWaitCondition(t *testing.T) {
 		text string
 		want int
 	}{
-		{`{"Status":"SUCCESS","UniqueId":"a","Data":"one","Reason":"r"}`, 200}, {`{"Status":"SUCCESS","UniqueId":"a","Data":"uno"}`, 200},
-		{`no`, 400}, {`{"Status":"SUCCESS"}`, 400}, {`{"Status":"SUCCESS","UniqueId":"b","Data":2}`, 200},
+		{`{"Status":"SUCCESS","UniqueId":"a","Data":"one","Reason":"r"}`, 200},
+		{`{"Status":"SUCCESS","UniqueId":"a","Data":"uno"}`, 200},
+		{`no`, 400},
+		{`{"Status":"SUCCESS"}`, 400},
+		{`{"Status":"SUCCESS","UniqueId":"b","Data":2}`, 200},
 	} {
 		if got := put(good.PhysicalID, c.text); got != c.want {
 			t.Errorf("signal %s answers %d; want %d", c.text, got, c.want)

@@ -63,8 +63,10 @@ var lives = []life{
 		again:  `{"FunctionName":"other"}`, named: `{"FunctionName":"named"}`,
 		id: "test-Thing-ABCDEFGHIJKL", gets: map[string]string{"Arn": "arn:aws:lambda:eu-central-1:123456789012:function:test-Thing-ABCDEFGHIJKL", "SnapStartResponse.ApplyOn": "PublishedVersions"},
 		look: function("/2015-03-31/functions/{}"),
-		created: []string{`"MemorySize":256`, `"Variables":{"BOOL":"true","NUM":"5"}`, `"aws:cloudformation:stack-id":"` + testStack + `"`, `"aws:cloudformation:logical-id":"Thing"`,
-			`"owner":"stack"`, `"a":"1"`, `"ReservedConcurrentExecutions":3`, `"LogFormat":"JSON"`},
+		created: []string{
+			`"MemorySize":256`, `"Variables":{"BOOL":"true","NUM":"5"}`, `"aws:cloudformation:stack-id":"` + testStack + `"`, `"aws:cloudformation:logical-id":"Thing"`,
+			`"owner":"stack"`, `"a":"1"`, `"ReservedConcurrentExecutions":3`, `"LogFormat":"JSON"`,
+		},
 		updated: []string{`"MemorySize":512`, `"Timeout":9`, `!NUM`, `"b":"2"`, `!"a":"1"`, `"owner":"stack"`, `!ReservedConcurrent`, `"LogFormat":"Text"`, `"Description":"d"`},
 	},
 	{
@@ -129,10 +131,14 @@ var lives = []life{
 		again:  `{"Path":"/x/"}`, named: `{"RoleName":"named"}`,
 		id: "test-Thing-ABCDEFGHIJKL", gets: map[string]string{"Arn": "arn:aws:iam::123456789012:role/test-Thing-ABCDEFGHIJKL"},
 		look: inIAM("Action=GetRole&RoleName={}|Action=ListRolePolicies&RoleName={}|Action=GetRolePolicy&PolicyName=p&RoleName={}|Action=ListAttachedRolePolicies&RoleName={}"),
-		created: []string{"<MaxSessionDuration>7200<", "<Description>d<", "lambda.amazonaws.com", "<member>q</member>", "s3%3AGetObject", "ReadOnlyAccess", "<PermissionsBoundaryArn>",
-			"<Key>owner</Key>", "<Key>a</Key>", "!aws:cloudformation"},
-		updated: []string{"<MaxSessionDuration>3600<", "!<Description>d<", "events.amazonaws.com", "!<member>q</member>", "s3%3APutObject", "AdministratorAccess", "!ReadOnlyAccess",
-			"!<PermissionsBoundaryArn>", "<Key>owner</Key>", "<Key>b</Key>", "!<Key>a</Key>"},
+		created: []string{
+			"<MaxSessionDuration>7200<", "<Description>d<", "lambda.amazonaws.com", "<member>q</member>", "s3%3AGetObject", "ReadOnlyAccess", "<PermissionsBoundaryArn>",
+			"<Key>owner</Key>", "<Key>a</Key>", "!aws:cloudformation",
+		},
+		updated: []string{
+			"<MaxSessionDuration>3600<", "!<Description>d<", "events.amazonaws.com", "!<member>q</member>", "s3%3APutObject", "AdministratorAccess", "!ReadOnlyAccess",
+			"!<PermissionsBoundaryArn>", "<Key>owner</Key>", "<Key>b</Key>", "!<Key>a</Key>",
+		},
 	},
 	{
 		typ: "AWS::IAM::Policy", first: `{"PolicyName":"n","PolicyDocument":` + allow + `,"Roles":["r"],"Users":["u"]}`,
@@ -369,7 +375,7 @@ func TestLives(t *testing.T) {
 		})
 	}
 	w := newWorld(t, parts{})
-	elsewhere := []string{"AWS::CodeDeploy::Application", "AWS::CodeDeploy::DeploymentGroup", customResource, "AWS::CloudFormation::Stack", "AWS::CloudFormation::WaitCondition", "AWS::CloudFormation::WaitConditionHandle"}
+	elsewhere := []string{customResource, "AWS::CloudFormation::Stack", "AWS::CloudFormation::WaitCondition", "AWS::CloudFormation::WaitConditionHandle"}
 	for _, name := range w.set.Names() {
 		if !slices.Contains(covered, name) && !slices.Contains(elsewhere, name) {
 			t.Errorf("no life of %s", name)

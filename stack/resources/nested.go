@@ -83,7 +83,7 @@ func createNested(ctx context.Context, w *work) (Made, error) {
 	}
 	made := n.made()
 	if n.StackStatus != "CREATE_COMPLETE" {
-		return made, fmt.Errorf("Embedded stack %s was not successfully created: %s", n.StackId, n.reason()) //nolint:staticcheck // CloudFormation's words
+		return made, because("Embedded stack %s was not successfully created: %s", n.StackId, n.reason())
 	}
 	return made, nil
 }
@@ -133,7 +133,7 @@ func updateNested(ctx context.Context, w *work) (Made, error) {
 	if unchanged || n.StackStatus == "UPDATE_COMPLETE" {
 		return n.made(), nil
 	}
-	return made, fmt.Errorf("Embedded stack %s was not successfully updated: %s", n.StackId, n.reason()) //nolint:staticcheck // as above
+	return made, because("Embedded stack %s was not successfully updated: %s", n.StackId, n.reason())
 }
 
 func deleteNested(ctx context.Context, w *work) error {
@@ -157,7 +157,7 @@ func deleteNested(ctx context.Context, w *work) error {
 		case n == nil, n.StackStatus == "DELETE_COMPLETE":
 			return true, nil
 		case n.StackStatus == "DELETE_FAILED":
-			return false, fmt.Errorf("Embedded stack %s was not successfully deleted: %s", id, n.reason()) //nolint:staticcheck // as above
+			return false, because("Embedded stack %s was not successfully deleted: %s", id, n.reason())
 		}
 		return false, nil
 	})

@@ -106,8 +106,10 @@ func TestFailuresAsCloudFormationWritesThem(t *testing.T) {
 		f    Failure
 		want string
 	}{
-		{Failure{Service: "Lambda", Status: 404, Code: "ResourceNotFoundException", Message: "Function not found: f", RequestID: "id", Token: "t"},
-			`Resource handler returned message: "Function not found: f (Service: Lambda, Status Code: 404, Request ID: id)" (RequestToken: t, HandlerErrorCode: NotFound)`},
+		{
+			Failure{Service: "Lambda", Status: 404, Code: "ResourceNotFoundException", Message: "Function not found: f", RequestID: "id", Token: "t"},
+			`Resource handler returned message: "Function not found: f (Service: Lambda, Status Code: 404, Request ID: id)" (RequestToken: t, HandlerErrorCode: NotFound)`,
+		},
 		{Failure{Message: "m", Handler: "AlreadyExists", Token: "t"}, `Resource handler returned message: "m" (RequestToken: t, HandlerErrorCode: AlreadyExists)`},
 	} {
 		if got := c.f.Error(); got != c.want {
@@ -118,9 +120,16 @@ func TestFailuresAsCloudFormationWritesThem(t *testing.T) {
 		status     int
 		code, want string
 	}{
-		{429, "TooManyRequestsException", "Throttling"}, {400, "Throttling", "Throttling"}, {404, "NoSuchEntity", "NotFound"}, {409, "EntityAlreadyExists", "AlreadyExists"},
-		{409, "ResourceConflictException", "ResourceConflict"}, {403, "AccessDenied", "AccessDenied"}, {400, "AccessDeniedException", "AccessDenied"},
-		{400, "LimitExceededException", "ServiceLimitExceeded"}, {500, "ServiceException", "ServiceInternalError"}, {400, "ValidationException", "InvalidRequest"},
+		{429, "TooManyRequestsException", "Throttling"},
+		{400, "Throttling", "Throttling"},
+		{404, "NoSuchEntity", "NotFound"},
+		{409, "EntityAlreadyExists", "AlreadyExists"},
+		{409, "ResourceConflictException", "ResourceConflict"},
+		{403, "AccessDenied", "AccessDenied"},
+		{400, "AccessDeniedException", "AccessDenied"},
+		{400, "LimitExceededException", "ServiceLimitExceeded"},
+		{500, "ServiceException", "ServiceInternalError"},
+		{400, "ValidationException", "InvalidRequest"},
 		{418, "Teapot", "GeneralServiceException"},
 	} {
 		if got := (&Failure{Status: c.status, Code: c.code}).HandlerErrorCode(); got != c.want {

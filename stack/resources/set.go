@@ -258,3 +258,10 @@ func (w *work) alreadyExists(identifier string) error {
 func invalid(format string, args ...any) error {
 	return &Failure{Handler: "InvalidRequest", Message: fmt.Sprintf(format, args...)}
 }
+
+// reason is an error in CloudFormation's own words.
+type reason string
+
+func (r reason) Error() string { return string(r) }
+
+func because(format string, args ...any) error { return reason(fmt.Sprintf(format, args...)) }

@@ -3,8 +3,6 @@ package resources
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -92,7 +90,7 @@ func createWait(ctx context.Context, w *work) (Made, error) {
 	for _, l := range letters {
 		s := read(l)
 		if s.Status != "SUCCESS" {
-			return made, fmt.Errorf("WaitCondition received failed message: '%s' for uniqueId: %s", s.Reason, s.UniqueID) //nolint:staticcheck // CloudFormation's words
+			return made, because("WaitCondition received failed message: '%s' for uniqueId: %s", s.Reason, s.UniqueID)
 		}
 		text, ok := asString(s.Data)
 		if !ok && s.Data != nil {
@@ -105,7 +103,7 @@ func createWait(ctx context.Context, w *work) (Made, error) {
 		data[s.UniqueID] = text
 	}
 	if int64(len(letters)) < want {
-		return made, fmt.Errorf("WaitCondition timed out. Received %d conditions when expecting %d", len(letters), want) //nolint:staticcheck // as above
+		return made, because("WaitCondition timed out. Received %d conditions when expecting %d", len(letters), want)
 	}
 	text, err := marshal(data)
 	if err != nil {
@@ -116,5 +114,5 @@ func createWait(ctx context.Context, w *work) (Made, error) {
 }
 
 func updateWait(_ context.Context, w *work) (Made, error) {
-	return Made{PhysicalID: w.PhysicalID, Attributes: w.Attributes}, errors.New("Update to resource type AWS::CloudFormation::WaitCondition is not supported.") //nolint:staticcheck // as above
+	return Made{PhysicalID: w.PhysicalID, Attributes: w.Attributes}, because("Update to resource type AWS::CloudFormation::WaitCondition is not supported.")
 }
