@@ -172,8 +172,11 @@ func (p *Plane) apply(ctx context.Context, tx *store.Tx, id lamina.FunctionID, c
 	if s.DeadLetter != nil {
 		c.DeadLetterTarget = filled(value(s.DeadLetter.TargetArn))
 	}
-	if s.Environment != nil {
-		c.Environment = s.Environment.Variables
+	if s.Environment != nil && s.Environment.Variables != nil { // docs/quirks.md#absent-or-empty
+		cleared := len(c.Environment) > 0 && len(s.Environment.Variables) == 0
+		if c.Environment = s.Environment.Variables; cleared {
+			c.Environment = nil
+		}
 	}
 	if s.Tracing != nil {
 		set(&c.TracingMode, s.Tracing.Mode)

@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"maps"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -41,6 +42,34 @@ func TestVPC(t *testing.T) {
 	}
 	_, err = update(wire.UpdateFunctionConfigurationRequest{FileSystemConfigs: []wire.FileSystemConfig{{Arn: point, LocalMountPath: "/mnt/a"}}})
 	wantException(t, "file system without a VPC", err, wire.InvalidParameterValue, "Function must be configured to execute in a VPC to reference access point "+point+".")
+}
+
+// docs/quirks.md#absent-or-empty
+func TestEnvironmentAbsentOrEmpty(t *testing.T) {
+	t.Parallel()
+	p, ctx := plane(t, &fakeInvoker{})
+	empty := &wire.Environment{Variables: map[string]string{}}
+	create(t, p, ctx, "fn", func(in *wire.CreateFunctionRequest) { in.Environment = empty })
+	for _, c := range []struct {
+		name   string
+		update *wire.Environment
+		want   map[string]string // nil for no Environment
+	}{
+		{"made with none, said so", nil, map[string]string{}},
+		{"still none, said so", empty, map[string]string{}},
+		{"some", &wire.Environment{Variables: map[string]string{"AB": "1"}}, map[string]string{"AB": "1"}},
+		{"no variables are spoken of", &wire.Environment{}, map[string]string{"AB": "1"}},
+		{"all taken away", empty, nil},
+	} {
+		settled(t, p, ctx, "fn")
+		out, err := p.UpdateFunctionConfiguration(ctx, &wire.UpdateFunctionConfigurationRequest{FunctionName: "fn", Environment: c.update})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (out.Environment == nil) != (c.want == nil) || (c.want != nil && !maps.Equal(out.Environment.Variables, c.want)) {
+			t.Errorf("%s: Environment = %v; want %v", c.name, out.Environment, c.want)
+		}
+	}
 }
 
 // The message about a large environment shows it as the client wrote it.

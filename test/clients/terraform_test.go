@@ -72,10 +72,11 @@ func TestTerraform(t *testing.T) {
 	delete(got, "key")
 	delete(got, "secret")
 	want := object{
+		"stack":  "number,2",
 		"lambda": object{
 			"functions": []any{"full", "image", "plain", "signed", "snap"}, "version": "2", "sha": true, "alias": "2", "invoke": true,
 			"layer": 2.0, "layer_sha": true, "object": "2", "url": true, "policy": "Warn", "snap": "Off",
-			"invoked": object{"n": "2", "code": 2.0, "layer": 2.0}, "asked": object{"n": "2", "code": 2.0, "layer": 2.0},
+			"invoked": object{"n": 2.0, "code": 2.0, "layer": 2.0}, "asked": object{"n": 2.0, "code": 2.0, "layer": 2.0},
 		},
 		"iam": object{
 			"role": "arn:aws:iam::000000000000:role/team/app", "roles": []any{"app"}, "user": "arn:aws:iam::000000000000:user/other/ann", "users": []any{"ann"},

@@ -297,7 +297,7 @@ resource "aws_lambda_event_source_mapping" "stream" {
 resource "aws_lambda_runtime_management_config" "plain" {
   function_name       = aws_lambda_function.plain.function_name
   update_runtime_on   = local.second ? "Manual" : "FunctionUpdate"
-  runtime_version_arn = local.second ? "arn:aws:lambda:eu-central-1::runtime:0000000000000000000000000000000000000000000000000000000000000000" : null
+  runtime_version_arn = local.second ? "arn:aws:lambda:eu-central-1::runtime:58556bc3d60ec5fc8107b92e953c3f86d3d988e07cbd72510d4760edbd4222c9" : null
 }
 
 resource "aws_lambda_function_recursion_config" "plain" {

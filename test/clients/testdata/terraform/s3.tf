@@ -101,3 +101,29 @@ output "s3" {
     policy = jsondecode(data.aws_s3_bucket_policy.code.policy).Statement[0].Action
   }
 }
+
+resource "aws_s3_bucket_ownership_controls" "code" {
+  bucket = aws_s3_bucket.code.id
+  rule {
+    object_ownership = local.second ? "BucketOwnerEnforced" : "BucketOwnerPreferred"
+  }
+}
+
+resource "aws_s3_bucket_server_side_encryption_configuration" "code" {
+  bucket = aws_s3_bucket.code.id
+  rule {
+    bucket_key_enabled = local.second
+    apply_server_side_encryption_by_default {
+      sse_algorithm = "AES256"
+    }
+  }
+}
+
+resource "aws_s3_bucket_cors_configuration" "code" {
+  bucket = aws_s3_bucket.code.id
+  cors_rule {
+    allowed_methods = ["GET", "PUT"]
+    allowed_origins = ["https://example.com"]
+    max_age_seconds = 100 * var.n
+  }
+}
