@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"reflect"
 	"strings"
 
 	"github.com/lamina-run/lamina"
@@ -180,15 +181,18 @@ func (s *iam) edit(ctx context.Context, c Caller, in form, k *kind, fn func(*sto
 	})
 }
 
-// change writes what edit makes of the identity that the request names.
+// change writes what edit makes of the identity that the request names. Of a role
+// that is linked to a service, only the description and tags change.
 func (s *iam) change(ctx context.Context, c Caller, in form, k *kind, edit func(*store.Tx, *store.Identity) error) (i store.Identity, err error) {
 	err = s.edit(ctx, c, in, k, func(tx *store.Tx, have store.Identity) error {
 		i = have
-		if k == roles && isServiceLinked(i) {
-			return unmodifiable(i)
-		}
 		if err := edit(tx, &i); err != nil {
 			return err
+		}
+		others := i
+		others.Description, others.Tags = have.Description, have.Tags
+		if k == roles && isServiceLinked(have) && !reflect.DeepEqual(others, have) {
+			return unmodifiable(have)
 		}
 		return tx.UpdateIdentity(ctx, i)
 	})

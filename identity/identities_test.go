@@ -367,6 +367,15 @@ func TestServiceLinkedRoles(t *testing.T) {
 	wants(t, "DeleteRole", err, protected)
 	_, err = client.AttachRolePolicy(ctx, &awsiam.AttachRolePolicyInput{RoleName: name, PolicyArn: aws.String(basic)})
 	wants(t, "AttachRolePolicy", err, protected)
+	_, err = client.UpdateRole(ctx, &awsiam.UpdateRoleInput{RoleName: name, MaxSessionDuration: aws.Int32(7200)})
+	wants(t, "UpdateRole of the duration", err, protected)
+	_, err = client.UpdateRole(ctx, &awsiam.UpdateRoleInput{RoleName: name, Description: aws.String("ours")})
+	wants(t, "UpdateRole of the description", err, "none")
+	_, err = client.TagRole(ctx, &awsiam.TagRoleInput{RoleName: name, Tags: []types.Tag{{Key: aws.String("a"), Value: aws.String("b")}}})
+	wants(t, "TagRole", err, "none")
+	if got, err := client.GetRole(ctx, &awsiam.GetRoleInput{RoleName: name}); err != nil || *got.Role.Description != "ours" || len(got.Role.Tags) != 1 {
+		t.Errorf("GetRole = %+v, %v; want the description and the tag", got, err)
+	}
 	task, err := client.DeleteServiceLinkedRole(ctx, &awsiam.DeleteServiceLinkedRoleInput{RoleName: name})
 	if err != nil {
 		t.Fatal(err)

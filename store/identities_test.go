@@ -332,7 +332,7 @@ func TestRolesBecomeIdentities(t *testing.T) {
 			"DROP TABLE identity_member", "DROP TABLE identity_policy", "DROP TABLE identity_attachment", "DROP TABLE identity",
 			"DROP TABLE managed_policy_version", "DROP INDEX access_key_user", "DROP INDEX account_alias", "DROP INDEX account_organization",
 			"CREATE INDEX access_key_account ON access_key (account, id)",
-			"ALTER TABLE managed_policy ADD COLUMN document TEXT NOT NULL DEFAULT ''", "DELETE FROM migration WHERE name >= '0009'",
+			"ALTER TABLE managed_policy ADD COLUMN document TEXT NOT NULL DEFAULT ''", "DELETE FROM migration WHERE name = '0009_identities.sql'",
 		}
 		for table, columns := range map[string][]string{
 			"managed_policy": {"default_version", "last_version", "modified"},

@@ -1,10 +1,6 @@
 package clients
 
 import (
-	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/lamina-run/lamina/internal/testkit"
@@ -94,72 +90,5 @@ aws logs describe-log-groups --query 'length(logGroups)'
 	want := "first\tsecond\nsecond\none\n14\tarn:aws:logs:eu-central-1:000000000000:log-group:app:*\na\n0\n"
 	if out != want {
 		t.Errorf("the AWS CLI printed %q; want %q", out, want)
-	}
-}
-
-const logGroups = `
-provider "aws" {}
-
-variable "days" { default = 7 }
-
-resource "aws_cloudwatch_log_group" "kept" {
-  name              = "/aws/lambda/terraformed"
-  retention_in_days = var.days
-  kms_key_id        = "arn:aws:kms:eu-central-1:000000000000:key/00000000-0000-0000-0000-000000000000"
-  tags              = { team = "a", days = var.days }
-}
-
-resource "aws_cloudwatch_log_group" "skipped" {
-  name            = "left/behind"
-  log_group_class = "INFREQUENT_ACCESS"
-  skip_destroy    = true
-}
-
-resource "aws_cloudwatch_log_stream" "one" {
-  name           = "one"
-  log_group_name = aws_cloudwatch_log_group.kept.name
-}
-
-data "aws_cloudwatch_log_groups" "all" {
-  depends_on = [aws_cloudwatch_log_group.kept, aws_cloudwatch_log_group.skipped]
-}
-
-output "arn" { value = aws_cloudwatch_log_group.kept.arn }
-output "all" { value = join(",", sort(data.aws_cloudwatch_log_groups.all.log_group_names)) }
-`
-
-func TestLogsByTerraform(t *testing.T) {
-	t.Parallel()
-	testkit.Need(t, testkit.Terraform, testkit.AWSCLI)
-	s := testkit.Start(t, testkit.Options{})
-	dir := t.TempDir()
-	config := filepath.Join(dir, "terraformrc")
-	mirror := fmt.Sprintf("provider_installation {\n  filesystem_mirror {\n    path = %q\n  }\n}\ndisable_checkpoint = true\n", testkit.TerraformMirror())
-	for name, text := range map[string]string{filepath.Join(dir, "main.tf"): logGroups, config: mirror} {
-		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	terraform := func(args ...string) string {
-		t.Helper()
-		return command(t, s, dir, "env", append([]string{"TF_CLI_CONFIG_FILE=" + config, "TF_IN_AUTOMATION=1", "terraform"}, args...)...)
-	}
-	terraform("init", "-no-color")
-	for _, days := range []string{"days=7", "days=30", "days=0"} { // 0 is without retention
-		terraform("apply", "-no-color", "-auto-approve", "-var", days)
-		terraform("plan", "-no-color", "-detailed-exitcode", "-var", days) // 2 when it would change something
-	}
-	if got, want := terraform("output", "-raw", "arn"), "arn:aws:logs:eu-central-1:000000000000:log-group:/aws/lambda/terraformed"; got != want {
-		t.Errorf("terraform output arn = %s; want %s", got, want)
-	}
-	if got, want := terraform("output", "-raw", "all"), "/aws/lambda/terraformed,left/behind"; got != want {
-		t.Errorf("terraform sees the groups %s; want %s", got, want)
-	}
-	terraform("state", "rm", "aws_cloudwatch_log_group.kept")
-	terraform("import", "-no-color", "-var", "days=0", "aws_cloudwatch_log_group.kept", "/aws/lambda/terraformed")
-	terraform("destroy", "-no-color", "-auto-approve")
-	left := command(t, s, dir, "aws", "logs", "describe-log-groups", "--query", "logGroups[].logGroupName", "--output", "text")
-	if strings.TrimSpace(left) != "left/behind" {
-		t.Errorf("after terraform destroy there is %s; want the group with skip_destroy", left)
 	}
 }
