@@ -298,7 +298,7 @@ func TestHostileTime(t *testing.T) {
 	long := strings.Repeat("a", 20000)
 	stars := strings.Repeat("*a", 10000)
 	key := strings.Repeat("a", 1000)
-	const bound = 5 * time.Second
+	const bound = 30 * time.Second // a fraction of a second alone; what is not in proportion takes hours
 	for name, c := range map[string]struct{ pattern, resource string }{
 		"asterisks":                {"arn:aws:s3:::" + stars + "b", "arn:aws:s3:::" + key},
 		"asterisks and colons":     {"arn:aws:s3:*:*:" + strings.Repeat("*:", 10000) + "b", "arn:aws:s3:::" + strings.Repeat(":", 1000)},

@@ -57,6 +57,7 @@ type stage struct {
 	endpoint *endpoint.Endpoint
 	told     *functions
 	known    *identity.Principals
+	server   *server.Server
 	stop     func()
 
 	mu      sync.Mutex
@@ -107,14 +108,15 @@ func openStage() (_ *stage, err error) {
 	})
 	ready := make(chan struct{})
 	close(ready)
-	front := httptest.NewServer(server.New(server.Options{
+	s.server = server.New(server.Options{
 		Log: log, Verifier: identity.NewVerifier(identity.StoreKeys(st), time.Now), Ready: ready, S3: s.endpoint, Services: map[string]http.Handler{},
 		Audit: func(e audit.Entry) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.audited = append(s.audited, e)
 		},
-	}))
+	})
+	front := httptest.NewServer(s.server)
 	s.url = front.URL
 	s.stop = func() {
 		front.Close()

@@ -14,7 +14,6 @@ import (
 	"strings"
 
 	"github.com/lamina-run/lamina"
-	"github.com/lamina-run/lamina/identity"
 )
 
 func md5Of(text []byte) string {
@@ -453,8 +452,7 @@ func (e *Endpoint) deleteObject(r *request) error {
 // when there are more than most. After an error, some bytes may have been written.
 func (e *Endpoint) Get(ctx context.Context, o lamina.Object, most int64, w io.Writer) error {
 	r := &request{w: discarded{}, name: o.Bucket, key: o.Key, query: values{}, record: nil}
-	r.caller, _ = identity.CallerOf(ctx)
-	r.caller.Service = Service
+	r.caller = callerOf(ctx)
 	r.http = (&http.Request{Method: http.MethodGet, URL: &url.URL{}, Header: http.Header{}, Body: http.NoBody}).WithContext(ctx)
 	if o.Version != "" {
 		r.query["versionId"] = o.Version

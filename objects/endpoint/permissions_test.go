@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -234,6 +236,20 @@ func TestBucketPolicies(t *testing.T) {
 	block(false, true)
 	if got := read(anonymous, "shared/a"); got != "AccessDenied" {
 		t.Errorf("anybody, with RestrictPublicBuckets: %s; want AccessDenied", got)
+	}
+	// What a policy demands of the transport, this machine has.
+	if err := setPolicy(`{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":["arn:aws:s3:::policies","arn:aws:s3:::policies/*"],"Condition":{"Bool":{"aws:SecureTransport":"false"}}}]}`); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(root, "a"); got != "ok" {
+		t.Errorf("from this machine, where TLS is demanded: %s; want ok", got)
+	}
+	far := httptest.NewRecorder()
+	req := httptest.NewRequest(http.MethodGet, "/"+b+"/a", nil)
+	from := identity.Caller{Account: account, Kind: identity.KindRoot, ARN: "arn:aws:iam::" + account + ":root", Service: "s3", Region: region, Source: "192.0.2.1"}
+	s.endpoint.ServeHTTP(far, req.WithContext(identity.WithCaller(ctx, from)))
+	if far.Code != 403 {
+		t.Errorf("from another machine without TLS = %d; want 403", far.Code)
 	}
 	// Root can always mend a policy that locks everybody out.
 	if err := setPolicy(`{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":["arn:aws:s3:::policies","arn:aws:s3:::policies/*"]}]}`); err != nil {

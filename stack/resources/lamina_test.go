@@ -53,7 +53,7 @@ const (
 type parts struct {
 	functions func(world *world) (control.Invoker, control.Provisioner) // nil is an echo
 	responses ResponsesOptions
-	dir       string
+	dir       string       // made by newWorld
 	cloud     http.Handler // CloudFormation; nil is none
 }
 
@@ -95,10 +95,31 @@ func (w *world) Do(service string, req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
+// emptyDatabase is a database with its tables, which take long to make.
+var emptyDatabase = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "resources-test-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "lamina.db")
+	db, err := store.Open(context.Background(), store.Options{Path: file, SecretKey: make([]byte, store.SecretKeyBytes)})
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Close(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(file)
+})
+
 func newWorld(t *testing.T, p parts) *world {
 	t.Helper()
-	if p.dir == "" {
-		p.dir = t.TempDir()
+	p.dir = t.TempDir()
+	if empty, err := emptyDatabase(); err != nil {
+		t.Fatal(err)
+	} else if err := os.WriteFile(filepath.Join(p.dir, "lamina.db"), empty, 0o600); err != nil {
+		t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(p.dir, "lamina.db"), Log: log, SecretKey: make([]byte, store.SecretKeyBytes)})

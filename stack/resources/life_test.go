@@ -259,6 +259,26 @@ func versionsOf(w *world) {
 	w.made("V2", "AWS::Lambda::Version", props(`{"FunctionName":"f"}`))
 }
 
+// worlds has one for most lives: making one takes longer than a life.
+type worlds struct{ shared *world }
+
+func (all *worlds) of(t *testing.T, l life) *world {
+	t.Helper()
+	if l.typ == "AWS::Lambda::Alias" || l.typ == "AWS::Lambda::Version" {
+		w := newWorld(t, parts{})
+		furnish(w)
+		if l.typ == "AWS::Lambda::Alias" {
+			versionsOf(w)
+		}
+		return w
+	}
+	w := all.shared
+	before := w.t
+	w.t = t
+	t.Cleanup(func() { w.t = before })
+	return w
+}
+
 func says(t *testing.T, when, got string, want []string) {
 	t.Helper()
 	for _, text := range want {
@@ -271,16 +291,14 @@ func says(t *testing.T, when, got string, want []string) {
 
 func TestLives(t *testing.T) {
 	t.Parallel()
+	var worlds worlds
+	worlds.shared = newWorld(t, parts{})
+	furnish(worlds.shared)
 	var covered []string
 	for _, l := range lives {
 		covered = append(covered, l.typ)
 		t.Run(l.typ, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, parts{})
-			furnish(w)
-			if l.typ == "AWS::Lambda::Alias" {
-				versionsOf(w)
-			}
+			w := worlds.of(t, l)
 			before := w.inventory()
 			r := w.resource("Thing", l.typ, props(l.first))
 			first := r.Properties
@@ -372,9 +390,12 @@ func TestLives(t *testing.T) {
 			if d := cmp.Diff(have, w.inventory()); d != "" {
 				t.Errorf("what there is after a create that failed (-want +got)\n%s", d)
 			}
+			if err := owner.delete(); err != nil {
+				t.Error("delete what has a name:", err)
+			}
 		})
 	}
-	w := newWorld(t, parts{})
+	w := worlds.shared
 	elsewhere := []string{customResource, "AWS::CloudFormation::Stack", "AWS::CloudFormation::WaitCondition", "AWS::CloudFormation::WaitConditionHandle"}
 	for _, name := range w.set.Names() {
 		if !slices.Contains(covered, name) && !slices.Contains(elsewhere, name) {
@@ -387,17 +408,15 @@ func TestLives(t *testing.T) {
 // delete, before it is done and after, and does the step again.
 func TestKilled(t *testing.T) {
 	t.Parallel()
+	var worlds worlds
+	worlds.shared = newWorld(t, parts{})
+	furnish(worlds.shared)
 	for _, l := range lives {
 		if l.free {
 			continue
 		}
 		t.Run(l.typ, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, parts{})
-			furnish(w)
-			if l.typ == "AWS::Lambda::Alias" {
-				versionsOf(w)
-			}
+			w := worlds.of(t, l)
 			first := props(l.first)
 			if l.named != "" {
 				first = with(first, l.named)

@@ -79,7 +79,7 @@ func TestTerraform(t *testing.T) {
 			"invoked": object{"n": 2.0, "code": 2.0, "layer": 2.0}, "asked": object{"n": 2.0, "code": 2.0, "layer": 2.0},
 		},
 		"iam": object{
-			"role": "arn:aws:iam::000000000000:role/team/app", "roles": []any{"app"}, "user": "arn:aws:iam::000000000000:user/other/ann", "users": []any{"ann"},
+			"role": "arn:aws:iam::000000000000:role/team/app", "roles": []any{"app"}, "user": "ann", "users": []any{"ann"},
 			"profile": true, "policy": "v2", "alias": "lamina-tests", "issuer": "arn:aws:iam::000000000000:root", "members": []any{"ann"}, "keys": []any{"Active"},
 		},
 		"logs": object{"arn": "arn:aws:logs:eu-central-1:000000000000:log-group:/aws/lambda/terraformed", "left": []any{"left/behind"}},
@@ -87,6 +87,9 @@ func TestTerraform(t *testing.T) {
 	}
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Errorf("outputs differ (-got +want):\n%s", diff)
+	}
+	if got := shell("aws iam get-user --user-name ann --query User.Arn --output text"); got != "arn:aws:iam::000000000000:user/other/ann" {
+		t.Errorf("the user is %s; want it in /other/", got)
 	}
 	versions := shell("aws iam list-policy-versions --policy-arn arn:aws:iam::000000000000:policy/team/logs --query 'Versions[].[VersionId,IsDefaultVersion]' --output text")
 	if want := "v2\tTrue\nv1\tFalse"; versions != want {

@@ -181,7 +181,7 @@ output "iam" {
   value = {
     role    = data.aws_iam_role.app.arn
     roles   = data.aws_iam_roles.all.names
-    user    = data.aws_iam_user.ann.arn
+    user    = data.aws_iam_user.ann.user_name
     users   = data.aws_iam_users.all.names
     profile = data.aws_iam_instance_profile.app.role_arn == aws_iam_role.app.arn
     policy  = jsondecode(data.aws_iam_policy.logs.policy).Statement[0].Sid
