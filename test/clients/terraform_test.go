@@ -72,7 +72,7 @@ func TestTerraform(t *testing.T) {
 	delete(got, "key")
 	delete(got, "secret")
 	want := object{
-		"stack":  "number,2",
+		"stack": "number,2",
 		"lambda": object{
 			"functions": []any{"full", "image", "plain", "signed", "snap"}, "version": "2", "sha": true, "alias": "2", "invoke": true,
 			"layer": 2.0, "layer_sha": true, "object": "2", "url": true, "policy": "Warn", "snap": "Off",
