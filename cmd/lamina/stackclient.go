@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -22,6 +23,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"github.com/lamina-run/lamina/identity"
+	"github.com/lamina-run/lamina/server"
 )
 
 // stackServer says which server a verb talks to, and as whom.
@@ -110,7 +112,7 @@ const maxAnswer = 64 << 20
 // is the hash of the request's body.
 func (c *stackClient) send(ctx context.Context, service string, req *http.Request, sum []byte) ([]byte, error) {
 	digest := hex.EncodeToString(sum)
-	if service == "s3" {
+	if service == "s3" || service == server.SigningService {
 		req.Header.Set("X-Amz-Content-Sha256", digest)
 	}
 	err := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = service == "s3" }).SignHTTP(ctx, c.key, req, digest, service, c.region, time.Now())
@@ -129,7 +131,7 @@ func (c *stackClient) send(ctx context.Context, service string, req *http.Reques
 	if resp.StatusCode < 300 {
 		return body, nil
 	}
-	refused := &apiError{Status: resp.StatusCode, Text: resp.Status}
+	refused := &apiError{Status: resp.StatusCode, Code: resp.Header.Get("X-Amzn-Errortype"), Text: resp.Status}
 	var query struct { // of the query protocol, or of S3
 		Code    string
 		Message string
@@ -146,7 +148,7 @@ func (c *stackClient) send(ctx context.Context, service string, req *http.Reques
 		}
 		refused.Code, refused.Text = query.Code, query.Message
 	case json.Unmarshal(body, &other) == nil:
-		refused.Code, refused.Text = other.Type[strings.LastIndexByte(other.Type, '#')+1:], other.Message
+		refused.Code, refused.Text = cmp.Or(other.Type[strings.LastIndexByte(other.Type, '#')+1:], refused.Code), other.Message
 	}
 	return nil, refused
 }
