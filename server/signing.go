@@ -50,6 +50,8 @@ type Internal struct {
 	Accounts *identity.Accounts
 	// Operator is the account whose root may do what concerns other accounts.
 	Operator string
+	// Observed is what callers are told of functions and the machine.
+	Observed Observed
 	Log      *slog.Logger
 }
 
@@ -68,15 +70,23 @@ type Internal struct {
 //	POST   /_lamina/organizations                  NewAccount
 //	PUT    /_lamina/organizations/{id}/accounts/{account}
 //	DELETE /_lamina/organizations/{id}/accounts/{account}
+//
+// and, of whoever may ask for cloudwatch:GetMetricData, about functions of the
+// caller's account in the region that is signed for:
+//
+//	GET /_lamina/top?minutes=5                       Top
+//	GET /_lamina/functions/{name}/metrics?from=&to=  FunctionMetrics
+//	GET /_lamina/functions/{name}/cold-starts        ColdStarts
+//	GET /_lamina/machine                             Machine, for the operator's account
 func NewInternal(o Internal) http.Handler {
 	mux := http.NewServeMux()
 	profiles, log := o.Profiles, o.Log
-	handle := func(pattern string, answer func(*http.Request) (any, error)) {
+	permitted := func(pattern string, answer func(*http.Request) (any, error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, req *http.Request) {
 			record := wire.RecordOf(req.Context())
 			record.Operation, record.Mutates = pattern, req.Method != http.MethodGet
 			record.Tell("name", req.PathValue("name"))
-			out, err := answerRoot(req, answer)
+			out, err := answer(req)
 			if err != nil {
 				writeInternalError(w, req, log, err)
 				return
@@ -84,6 +94,9 @@ func NewInternal(o Internal) http.Handler {
 			w.Header().Set("Content-Type", "application/json")
 			_ = json.NewEncoder(w).Encode(out) // the client is gone
 		})
+	}
+	handle := func(pattern string, answer func(*http.Request) (any, error)) {
+		permitted(pattern, func(req *http.Request) (any, error) { return answerRoot(req, answer) })
 	}
 	handle("GET /_lamina/signing-profiles", func(req *http.Request) (any, error) {
 		all, err := profiles.SigningProfiles(req.Context())
@@ -105,6 +118,9 @@ func NewInternal(o Internal) http.Handler {
 		return struct{}{}, profiles.RevokeSigningProfile(req.Context(), req.PathValue("name"))
 	})
 	o.handleAccounts(handle)
+	if o.Observed.Metrics != nil {
+		o.handleObserved(permitted)
+	}
 	handle("/", func(req *http.Request) (any, error) {
 		return nil, wire.UnknownOperation.Errorf("Lamina has no %s %s.", req.Method, req.URL.Path)
 	})
