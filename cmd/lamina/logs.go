@@ -31,9 +31,9 @@ const (
 
 // logLine is an event as FilterLogEvents tells it.
 type logLine struct {
-	Timestamp     int64 `json:"timestamp"` // milliseconds
-	LogStreamName string
-	Message       string
+	Timestamp     int64  `json:"timestamp"` // milliseconds
+	LogStreamName string `json:"logStreamName"`
+	Message       string `json:"message"`
 	EventID       string `json:"eventId"`
 }
 
