@@ -48,6 +48,7 @@ type settings struct {
 	SecretKeyFile   string        `env:"LAMINA_SECRET_KEY_FILE" type:"path" placeholder:"FILE" help:"Key that seals variables of functions and secrets of access keys in the database, 32 bytes in base64; made at the first start. In the data directory when absent. Servers of one database have the same."`
 	AuditBytes      int64         `env:"LAMINA_AUDIT_BYTES" default:"134217728" help:"What the audit log in the data directory may take on the disk; the oldest entries go first. 0 keeps none, else at least 262144."`
 	Limit           []string      `env:"LAMINA_LIMITS" placeholder:"NAME=VALUE" help:"Quota of an account, such as ConcurrentExecutions=200. Repeatable. Names and defaults: ${limits}."`
+	Console         bool          `env:"LAMINA_CONSOLE" default:"true" negatable:"" help:"Serve the web console, too."`
 	LogLevel        slog.Level    `env:"LAMINA_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
 
 	S3                bool   `env:"LAMINA_S3" name:"s3" default:"true" negatable:"" help:"Serve S3 too, with its buckets in the data directory, unless --s3-endpoint names another."`
