@@ -40,6 +40,9 @@ type page struct {
 	Account   string
 	Principal string // ARN; empty before the sign-in
 	Here      string // path and query of this page
+	// Part says that a script asked for the content only, to put it into a page that
+	// is there: see the behaviours load and refresh of console.js.
+	Part bool
 }
 
 // link leads to a page.
@@ -147,16 +150,25 @@ func (v *visit) show(status int, name string, p page) {
 	if !ok {
 		panic("console: no template " + name)
 	}
-	p.Note, p.CSRF, p.Nonce, p.Theme = v.takeNote(), v.session.CSRF, v.nonce, v.theme()
+	layout := "layout"
+	if v.isPart() {
+		layout, p.Part = "content", true
+	} else {
+		p.Note = v.takeNote()
+	}
+	p.CSRF, p.Nonce, p.Theme = v.session.CSRF, v.nonce, v.theme()
 	p.Region, p.Account, p.Principal, p.Here = v.session.Region, v.caller.Account, v.caller.ARN, v.req.URL.RequestURI()
 	var out bytes.Buffer
-	if err := t.ExecuteTemplate(&out, "layout", p); err != nil {
+	if err := t.ExecuteTemplate(&out, layout, p); err != nil {
 		panic(fmt.Errorf("console: page %s: %w", name, err))
 	}
 	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	v.w.WriteHeader(status)
 	_, _ = v.w.Write(out.Bytes()) // a browser that left is no news
 }
+
+// isPart reports whether a script asked for the content of a page only.
+func (v *visit) isPart() bool { return v.req.Header.Get("X-Console-Part") != "" }
 
 // ok answers a page with status 200.
 func (v *visit) ok(name string, p page) error {
