@@ -11,8 +11,12 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
+
+	"github.com/lamina-run/lamina"
 )
 
 //go:embed templates/*.html
@@ -59,24 +63,27 @@ func mustTemplates() map[string]*template.Template {
 	all := map[string]*template.Template{}
 	for _, name := range names {
 		base := strings.TrimSuffix(path.Base(name), ".html")
-		if base == "layout" || base == "parts" {
+		if base == "layout" || strings.HasSuffix(base, "parts") {
 			continue
 		}
-		all[base] = template.Must(template.New(base).Funcs(functions).ParseFS(templateFiles, "templates/layout.html", "templates/parts.html", name))
+		all[base] = template.Must(template.New(base).Funcs(functions).ParseFS(templateFiles, "templates/layout.html", "templates/*parts.html", name))
 	}
 	return all
 }
 
 // functions are what templates can call beside the standard ones.
 var functions = template.FuncMap{
-	"at":     func(parts ...string) string { return at(parts...) },
-	"asset":  assetPath,
-	"bytes":  bytesText,
-	"when":   whenText,
-	"number": numberText,
-	"join":   strings.Join,
-	"dict":   dict,
-	"regions": func() []string { return regions },
+	"at":         func(parts ...string) string { return at(parts...) },
+	"asset":      assetPath,
+	"bytes":      bytesText,
+	"when":       whenText,
+	"number":     numberText,
+	"change":     changeText,
+	"join":       strings.Join,
+	"dict":       dict,
+	"regions":    func() []string { return regions },
+	"printable":  printable,
+	"deprecated": lamina.RuntimeDeprecated,
 }
 
 // regions are offered where one is asked for; any other can be typed.
@@ -124,6 +131,17 @@ func bytesText(n int64) string {
 	}
 }
 
+// changeText tells by how much a size changed: +1.5 MB.
+func changeText(n int64) string {
+	switch {
+	case n > 0:
+		return "+" + bytesText(n)
+	case n < 0:
+		return "−" + bytesText(-n)
+	}
+	return "±0"
+}
+
 // numberText groups digits: 1,234,567.
 func numberText(n int64) string {
 	text := fmt.Sprint(n)
@@ -131,6 +149,15 @@ func numberText(n int64) string {
 		text = text[:i] + "," + text[i:]
 	}
 	return text
+}
+
+// printable is a name that somebody stored, such as a file's in a zip, with
+// escapes for what can't be seen or would turn the text around it.
+func printable(name string) string {
+	if strings.ContainsFunc(name, func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }) {
+		return strings.Trim(strconv.Quote(name), `"`)
+	}
+	return name
 }
 
 // whenText tells a time of the API, in UTC.
