@@ -21,11 +21,15 @@ const testLayer = "arn:aws:lambda:eu-central-1:111122223333:layer:geo"
 // fakeLayers answers for one layer with some versions, whose text is all evil.
 func fakeLayers(t testing.TB, archives shelf, zips ...[]byte) services {
 	t.Helper()
+	var sums []string
+	for _, zip := range zips {
+		sums = append(sums, archives.put(zip))
+	}
 	version := func(i int) map[string]any {
 		return map[string]any{
 			"LayerArn": testLayer, "LayerVersionArn": fmt.Sprint(testLayer, ":", i+1), "Version": i + 1, "Description": evil, "LicenseInfo": evil,
 			"CreatedDate": "2026-01-02T03:04:05.000+0000", "CompatibleRuntimes": []string{"python3.12"}, "CompatibleArchitectures": []string{"x86_64"},
-			"Content": map[string]any{"CodeSha256": archives.put(zips[i]), "CodeSize": len(zips[i])},
+			"Content": map[string]any{"CodeSha256": sums[i], "CodeSize": len(zips[i])},
 		}
 	}
 	mux := http.NewServeMux()
