@@ -61,7 +61,7 @@ var imports = map[string]struct {
 	"metrics":             {may: []string{"."}, mustNot: []string{"net/http", "database/sql", "os", "log/slog"}},
 	"traces":              {may: []string{"."}, mustNot: []string{"database/sql", "os"}},
 	"server":              {may: []string{".", "audit", "control", "identity", "metrics", "traces", "wire", "wire/jsontarget", "wire/query", "logs"}, mustNot: []string{"database/sql"}},
-	"console/...":         {may: []string{".", "contents", "control", "identity", "wire", "logs", "console/..."}, mustNot: []string{"database/sql"}},
+	"console/...":         {may: []string{".", "contents", "identity", "wire", "console/..."}, mustNot: []string{"database/sql"}},
 	"stack":               {may: []string{".", "store", "identity", "wire", "wire/query", "wire/jsontarget", "stack/..."}, mustNot: []string{"database/sql"}},
 	"stack/template":      {may: []string{"."}, mustNot: []string{"net/http", "database/sql", "os", "net", "log/slog"}},
 	"stack/sam":           {may: []string{".", "stack/template"}, mustNot: []string{"net/http", "database/sql", "os", "net", "log/slog"}},

@@ -137,12 +137,7 @@ func (v *Verifier) Verify(req *http.Request) (Caller, error) {
 // signingKey finds the key of the credential, or a stranger's that takes as long
 // as one that is in use.
 func (v *Verifier) signingKey(req *http.Request, a *authorization) (_ *signingKey, unknown bool, err error) {
-	var key Key
-	if token := sessionToken(req); token != "" {
-		key, err = v.sessionKey(req.Context(), token, a.keyID)
-	} else {
-		key, err = v.keys.AccessKey(req.Context(), a.keyID)
-	}
+	key, err := v.findKey(req.Context(), a.keyID, sessionToken(req))
 	switch {
 	case errors.Is(err, lamina.ErrNotFound):
 		return v.stranger, true, nil

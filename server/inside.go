@@ -21,15 +21,28 @@ const insideBytes = 64 << 20
 // its context: without a signature, with the same permissions asked for and the
 // same audit. The request counts against no limit of requests.
 func (s *Server) Do(service string, req *http.Request) (*http.Response, error) {
-	caller, ok := identity.CallerOf(req.Context())
-	if !ok {
+	caller, _ := identity.CallerOf(req.Context())
+	caller.Secure, caller.Inside = true, true
+	return s.inside(service, caller, req)
+}
+
+// DoFor is Do for a caller who sends the request as from outside, through a part of
+// Lamina that has proven who it is.
+func (s *Server) DoFor(service string, req *http.Request) (*http.Response, error) {
+	caller, _ := identity.CallerOf(req.Context())
+	caller.Secure, caller.Inside = req.TLS != nil || isLoopback(caller.Source), false
+	return s.inside(service, caller, req)
+}
+
+func (s *Server) inside(service string, caller identity.Caller, req *http.Request) (*http.Response, error) {
+	if caller.Kind == "" {
 		return nil, fmt.Errorf("request to %s: nobody sends it", service)
 	}
 	h, ok := s.service(service)
 	if !ok {
 		return nil, fmt.Errorf("request to %s: there is no such service", service)
 	}
-	caller.Service, caller.Secure, caller.Inside = service, true, true
+	caller.Service = service
 	if req.Body == nil {
 		req.Body = http.NoBody
 	}

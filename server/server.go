@@ -55,12 +55,18 @@ type Options struct {
 	// Audit is told of each request that may have changed something, or was not
 	// allowed to; nil tells nobody.
 	Audit func(audit.Entry)
+	// Console answers what is below ConsolePath to browsers, which the root leads
+	// there; nil has none.
+	Console http.Handler
 	// Ready is closed when requests can be answered; /healthz tells.
 	Ready <-chan struct{}
 }
 
 // ResponsePath begins the paths of [Options.Responses]. No bucket has such a name.
 const ResponsePath = "/_lamina/cloudformation/"
+
+// ConsolePath begins the paths of [Options.Console]. No bucket has such a name.
+const ConsolePath = "/_console/"
 
 // What [Options.Answered] calls requests that go to no service.
 const (
@@ -69,12 +75,13 @@ const (
 	metricsRequests = "metrics"
 	archiveRequests = "archives"
 	stackResponses  = "stack-responses"
+	consoleRequests = "console"
 	refusedRequests = "refused"
 )
 
 // OtherServices are the names that [Options.Answered] gets besides signing names.
 // Refused is a request that proved no caller.
-var OtherServices = []string{urlRequests, healthRequests, metricsRequests, archiveRequests, stackResponses, refusedRequests}
+var OtherServices = []string{urlRequests, healthRequests, metricsRequests, archiveRequests, stackResponses, consoleRequests, refusedRequests}
 
 // S3 is a service whose requests need no signature, and whose errors are its own.
 type S3 interface {
@@ -170,9 +177,26 @@ func (s *Server) route(w http.ResponseWriter, req *http.Request, service *string
 	case isLink(req):
 		*service = archiveRequests
 		s.download(w, req)
+	case s.isForConsole(req):
+		*service = consoleRequests
+		if strings.HasPrefix(path, ConsolePath) {
+			s.o.Console.ServeHTTP(w, req)
+		} else {
+			http.Redirect(w, req, ConsolePath, http.StatusFound)
+		}
 	default:
 		s.operation(w, req, service)
 	}
+}
+
+// isForConsole reports whether a request is for a page of the console, or a
+// browser's for the root. One that somebody signed is not.
+func (s *Server) isForConsole(req *http.Request) bool {
+	if s.o.Console == nil || identity.ClaimedService(req) != "" || s.o.S3 != nil && s.o.S3.Meant(req) {
+		return false
+	}
+	return strings.HasPrefix(req.URL.Path, ConsolePath) ||
+		req.Method == http.MethodGet && (req.URL.Path == "/" || req.URL.Path == strings.TrimSuffix(ConsolePath, "/")) && strings.Contains(req.Header.Get("Accept"), "text/html")
 }
 
 func (s *Server) health(w http.ResponseWriter) {

@@ -52,6 +52,7 @@ type settings struct {
 	OTLPEndpoint    string        `env:"LAMINA_OTLP_ENDPOINT,OTEL_EXPORTER_OTLP_ENDPOINT" name:"otlp-endpoint" placeholder:"URL" help:"Collector of OpenTelemetry that traces of requests are sent to, OTLP over HTTP, such as http://127.0.0.1:4318. None without it."`
 	OTLPHeaders     string        `env:"LAMINA_OTLP_HEADERS,OTEL_EXPORTER_OTLP_HEADERS" name:"otlp-headers" placeholder:"NAME=VALUE,..." help:"Headers for it, as a key that it asks for."`
 	OTLPRatio       float64       `env:"LAMINA_OTLP_RATIO" name:"otlp-ratio" default:"1" help:"How many of the traces that begin here are sent, from 0 to 1. Who sends a trace header decides for its trace."`
+	Console         bool          `env:"LAMINA_CONSOLE" default:"true" negatable:"" help:"Serve the web console, too."`
 	LogLevel        slog.Level    `env:"LAMINA_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
 
 	S3                bool   `env:"LAMINA_S3" name:"s3" default:"true" negatable:"" help:"Serve S3 too, with its buckets in the data directory, unless --s3-endpoint names another."`

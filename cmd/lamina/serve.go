@@ -242,11 +242,15 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 	buckets.functions.Plane = plane
 	verifier := identity.NewVerifier(who.Keys, time.Now).AcceptSessions(sessions, who.Principals)
 	inside := &within{}
+	pages, err := newConsole(ctx, c, db, inside, verifier, archives{blobs}, root.AccountID, log)
+	if err != nil {
+		return err
+	}
 	stacks, cloudFormation := newStacks(db, who, answers.Responses, inside, log)
 	answering := make(chan struct{})
 	front := server.New(server.Options{
 		Log: log, Verifier: verifier, Links: links, Archives: archives{blobs}, Ready: answering, Plane: plane, Audit: audited, S3: buckets.front,
-		Responses: answers, Metrics: server.NewMetrics(token, seen.write), Answered: seen.requests.Count, Tracer: tracer,
+		Responses: answers, Console: pages, Metrics: server.NewMetrics(token, seen.write), Answered: seen.requests.Count, Tracer: tracer,
 		Requests: server.NewRequests(limits.APIRequests, limits.GetFunctionRequests, time.Now),
 		Services: map[string]http.Handler{
 			"lambda": router, "sts": identity.NewSTS(who), "iam": identity.NewIAM(who), stack.Service: cloudFormation,
