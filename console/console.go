@@ -85,6 +85,8 @@ func New(o Options) (*Console, error) {
 var rooms = []func(*Console){
 	layerPages,
 	stackPages,
+	functionRooms,
+	logRooms,
 }
 
 // ServeHTTP answers what is below [Path].

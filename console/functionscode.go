@@ -4,7 +4,6 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +12,6 @@ import (
 	"net/url"
 	"path"
 	"strings"
-	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -24,122 +22,63 @@ import (
 // editBytes is the largest file that is shown and edited in a page.
 const editBytes = 64 << 10
 
-// openedArchive is an archive that is being read.
-type openedArchive struct {
+// codeArchive is a function's code, being read.
+type codeArchive struct {
+	*archive
 	*contents.Tree
-	io.ReaderAt
-	size int64
-	file io.ReadSeekCloser
 }
 
-func (a *openedArchive) Close() error { return a.file.Close() }
-
-// seekReaderAt reads at offsets of what only seeks.
-type seekReaderAt struct {
-	mu sync.Mutex
-
-	r io.ReadSeeker
-}
-
-func (s *seekReaderAt) ReadAt(p []byte, off int64) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, err := s.r.Seek(off, io.SeekStart); err != nil {
-		return 0, err
-	}
-	n, err := io.ReadFull(s.r, p)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = io.EOF
-	}
-	return n, err
-}
-
-// errNoArchive says that what the API answered is not kept as an archive.
-var errNoArchive = errors.New("not kept as an archive")
-
-// openArchiveOf opens the archive of a digest as the API shows it. One that is not
-// kept as an archive is errNoArchive. The caller closes it.
-func (c *Console) openArchiveOf(ctx context.Context, codeSHA256 string) (_ *openedArchive, err error) {
-	sum, err := base64.StdEncoding.DecodeString(codeSHA256)
-	var d lamina.Digest
-	if err != nil || len(sum) != len(d) {
-		return nil, errNoArchive
-	}
-	copy(d[:], sum)
-	file, err := c.o.Archives.OpenArchive(ctx, d)
-	if errors.Is(err, lamina.ErrNotFound) {
-		return nil, errNoArchive
-	}
-	if err != nil {
-		return nil, err
-	}
-	a := &openedArchive{file: file}
-	defer func() {
-		if err != nil {
-			a.Close()
-		}
-	}()
-	if a.size, err = file.Seek(0, io.SeekEnd); err != nil {
-		return nil, err
-	}
-	var ok bool
-	if a.ReaderAt, ok = file.(io.ReaderAt); !ok {
-		a.ReaderAt = &seekReaderAt{r: file}
-	}
-	a.Tree, err = contents.Read(ctx, a.ReaderAt, a.size, c.o.Limits)
-	return a, err
+// errNoCode is told where the code of a function is wanted that is no archive.
+var errNoCode = &refusal{
+	Status: http.StatusNotFound, Code: "NoArchive",
+	Message: "The function's code is no archive: it is a container image, or a directory of the server's host.",
 }
 
 // codeOf asks for a function with the permission that gives its code, and opens
-// it. The configuration is also returned when the code is not kept as an archive,
-// which is errNoArchive.
-func (v *visit) codeOf(name, qualifier string) (functionConfig, *openedArchive, error) {
+// it. The archive is nil where there is none. The caller closes it.
+func (v *visit) codeOf(ctx context.Context, name, qualifier string) (functionConfig, *codeArchive, error) {
 	var out struct {
 		Configuration functionConfig
 	}
-	if err := v.lambda(v.context(), http.MethodGet, functionPath(of2015, name, "", "Qualifier", qualifier), nil, &out); err != nil {
+	if err := v.lambda(ctx, http.MethodGet, functionPath(of2015, name, "", "Qualifier", qualifier), nil, &out); err != nil {
 		return functionConfig{}, nil, err
 	}
 	if out.Configuration.IsImage() {
-		return out.Configuration, nil, errNoArchive
+		return out.Configuration, nil, nil
 	}
-	a, err := v.openArchiveOf(v.context(), out.Configuration.CodeSha256)
-	return out.Configuration, a, err
+	a, err := v.openArchive(ctx, out.Configuration.CodeSha256)
+	if err != nil || a == nil {
+		return out.Configuration, nil, err
+	}
+	tree, err := contents.Read(ctx, a, a.size, v.o.Limits)
+	if err != nil {
+		return out.Configuration, nil, errors.Join(err, a.Close())
+	}
+	return out.Configuration, &codeArchive{a, tree}, nil
 }
 
-// treeNodes is how many entries of an archive a page shows at once.
-const treeNodes = 300
+// codeNodes is how many entries of an archive a page shows at once.
+const codeNodes = 300
 
-// treeNode is an entry of an archive in a page.
-type treeNode struct {
+// codeNode is an entry of an archive in a page.
+type codeNode struct {
 	Name, Path, Target string
 	Directory, Symlink bool
 	Size               int64 // of a directory that of everything in it
 	Files              int   // in a directory
-	Children           []*treeNode
+	Children           []*codeNode
 	Open               bool     // its children are here, not on a page of their own
 	Search             []string // runtimes that look here
 	Layer              int      // of a merged view: which one gives it, from 1
 	Hides              []string // of a merged view: what it hides
 }
 
-// printable is text without characters that could pretend to be others.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == utf8.RuneError, r < 0x20, r == 0x7f, r >= 0x80 && r < 0xa0, r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069, r == 0x200e, r == 0x200f:
-			return '�'
-		}
-		return r
-	}, text)
-}
-
 // nodesOf returns what is in a directory, as deep as the number of nodes allows;
 // directories beyond have no children and are not open. Of the directory itself there
-// are at most treeNodes, and more tells how many are left out.
-func nodesOf(t *contents.Tree, dir string, each func(*treeNode, contents.Entry)) (nodes []*treeNode, more int) {
-	node := func(e contents.Entry) *treeNode {
-		n := &treeNode{
+// are at most codeNodes, and more tells how many are left out.
+func nodesOf(t *contents.Tree, dir string, each func(*codeNode, contents.Entry)) (nodes []*codeNode, more int) {
+	node := func(e contents.Entry) *codeNode {
+		n := &codeNode{
 			Name: printable(e.Name()), Path: e.Path, Target: printable(e.Target), Directory: e.IsDirectory(),
 			Symlink: e.Kind == lamina.ArchiveSymlink, Size: e.Size,
 		}
@@ -149,13 +88,13 @@ func nodesOf(t *contents.Tree, dir string, each func(*treeNode, contents.Entry))
 		return n
 	}
 	children := t.Children(dir)
-	if len(children) > treeNodes {
-		more, children = len(children)-treeNodes, children[:treeNodes]
+	if len(children) > codeNodes {
+		more, children = len(children)-codeNodes, children[:codeNodes]
 	}
 	for _, e := range children {
 		nodes = append(nodes, node(e))
 	}
-	left := treeNodes - len(nodes)
+	left := codeNodes - len(nodes)
 	for queue := nodes; len(queue) > 0; queue = queue[1:] {
 		n := queue[0]
 		if !n.Directory {
@@ -198,11 +137,12 @@ type functionCodeData struct {
 	Size        int64
 	Dir         string
 	Above       []link
-	Nodes       []*treeNode
+	Nodes       []*codeNode
 	More        int
 	HandlerFile string
 	Image       string
 	NoArchive   bool
+	Wrong       string // why the archive can't be shown
 }
 
 // functionCode shows what is in the function's archive.
@@ -212,9 +152,14 @@ func (c *Console) functionCode(v *visit) error {
 		return err
 	}
 	d := functionCodeData{functionHead: h}
-	_, a, err := v.codeOf(h.Name, h.Qualifier)
+	ctx, leave, err := v.turn()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	_, a, err := v.codeOf(ctx, h.Name, h.Qualifier)
 	switch {
-	case errors.Is(err, errNoArchive):
+	case err == nil && a == nil:
 		d.NoArchive = true
 		if h.Config.IsImage() {
 			var out struct{ Code struct{ ImageUri string } }
@@ -223,8 +168,12 @@ func (c *Console) functionCode(v *visit) error {
 			}
 			d.Image = out.Code.ImageUri
 		}
-	case err != nil:
+	case isRefusal(err):
 		if err := h.part("Code", err); err != nil {
+			return err
+		}
+	case err != nil:
+		if d.Wrong, err = v.unreadable(err); err != nil {
 			return err
 		}
 	default:
@@ -298,9 +247,14 @@ func (c *Console) functionFile(v *visit) error {
 		return err
 	}
 	q := v.req.URL.Query()
-	config, a, err := v.codeOf(h.Name, h.Qualifier)
-	if errors.Is(err, errNoArchive) {
-		return noArchive()
+	ctx, leave, err := v.turn()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	config, a, err := v.codeOf(ctx, h.Name, h.Qualifier)
+	if err == nil && a == nil {
+		err = errNoCode
 	}
 	if err != nil {
 		return err
@@ -314,7 +268,7 @@ func (c *Console) functionFile(v *visit) error {
 		}
 		return v.showFunction("functionfile", "New file", h, d)
 	}
-	if err := d.read(v.context(), a); err != nil {
+	if err := d.read(ctx, a); err != nil {
 		return err
 	}
 	if !h.Latest() && d.Fixed == "" {
@@ -323,16 +277,12 @@ func (c *Console) functionFile(v *visit) error {
 	return v.showFunction("functionfile", printable(path.Base(d.File)), h, d)
 }
 
-func noArchive() error {
-	return &refusal{Status: http.StatusNotFound, Code: "NoArchive", Message: "The function's code is no archive: it is an image, or a directory of the server's machine."}
-}
-
 func noFile(name string) error {
 	return &refusal{Status: http.StatusNotFound, Code: "NoFile", Message: "The archive has no file " + printable(name) + "."}
 }
 
 // read fills in what the archive has.
-func (d *functionFileData) read(ctx context.Context, a *openedArchive) error {
+func (d *functionFileData) read(ctx context.Context, a *codeArchive) error {
 	e, ok := a.Lookup(d.File)
 	if !ok || e.IsDirectory() {
 		return noFile(d.File)
@@ -428,9 +378,14 @@ func (c *Console) saveFunctionFile(v *visit) error {
 	if len(d.Text) > 2*editBytes {
 		return invalid("The text has more than " + bytesText(editBytes) + ". Upload a zip instead.")
 	}
-	_, a, err := v.codeOf(h.Name, "")
-	if errors.Is(err, errNoArchive) {
-		return again(noArchive())
+	ctx, leave, err := v.turn()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	_, a, err := v.codeOf(ctx, h.Name, "")
+	if err == nil && a == nil {
+		err = errNoCode
 	}
 	if err != nil {
 		return again(err)
@@ -461,7 +416,7 @@ func (c *Console) saveFunctionFile(v *visit) error {
 			return again(noFile(d.File))
 		}
 		var old bytes.Buffer
-		if err := e.Copy(v.context(), &old); err != nil {
+		if err := e.Copy(ctx, &old); err != nil {
 			return err
 		}
 		if !utf8.Valid(old.Bytes()) || lineEnds(old.String()) == mixedEnds {
@@ -479,9 +434,14 @@ func (c *Console) saveFunctionFile(v *visit) error {
 func (c *Console) removeFunctionFile(v *visit) error {
 	name, file := v.req.PathValue("name"), v.req.PostForm.Get("path")
 	back := at("functions", name, "code")
-	_, a, err := v.codeOf(name, "")
-	if errors.Is(err, errNoArchive) {
-		err = noArchive()
+	ctx, leave, err := v.turn()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	_, a, err := v.codeOf(ctx, name, "")
+	if err == nil && a == nil {
+		err = errNoCode
 	}
 	if err != nil {
 		return v.notDone(back, err)
@@ -506,13 +466,13 @@ func (c *Console) removeFunctionFile(v *visit) error {
 
 // changeCode has Lambda take the archive with a change, unless somebody changed the
 // function since it had the revision.
-func (v *visit) changeCode(name, revision string, a *openedArchive, change zipChange) error {
+func (v *visit) changeCode(name, revision string, a *codeArchive, change zipChange) error {
 	head, err := jsonHead(map[string]any{"RevisionId": revision})
 	if err != nil {
 		return err
 	}
 	return v.sendZip(v.context(), http.MethodPut, functionPath(of2015, name, "/code"), head+`"ZipFile":"`, `"}`, func(w io.Writer) error {
-		return change.write(w, a.ReaderAt, a.size, v.o.Now())
+		return change.write(w, a, a.size, v.o.Now())
 	}, nil)
 }
 
@@ -600,17 +560,27 @@ func (c *Console) uploadFunctionCode(v *visit) error {
 // downloadFunctionCode answers the archive itself.
 func (c *Console) downloadFunctionCode(v *visit) error {
 	name, qualifier := v.req.PathValue("name"), v.req.URL.Query().Get("qualifier")
-	config, a, err := v.codeOf(name, qualifier)
-	if errors.Is(err, errNoArchive) {
-		return noArchive()
+	var out struct {
+		Configuration functionConfig
 	}
-	if err != nil {
+	if err := v.lambda(v.context(), http.MethodGet, functionPath(of2015, name, "", "Qualifier", qualifier), nil, &out); err != nil {
 		return err
+	}
+	config := out.Configuration
+	var a *archive
+	if !config.IsImage() {
+		var err error
+		if a, err = v.openArchive(v.context(), config.CodeSha256); err != nil {
+			return err
+		}
+	}
+	if a == nil {
+		return errNoCode
 	}
 	defer a.Close()
 	h := v.w.Header()
 	h.Set("Content-Type", "application/zip")
 	h.Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", config.FunctionName+"-"+strings.Trim(config.Version, "$")+".zip"))
-	http.ServeContent(v.w, v.req, "", time.Time{}, io.NewSectionReader(a.ReaderAt, 0, a.size))
+	http.ServeContent(v.w, v.req, "", time.Time{}, a.ReadSeekCloser)
 	return nil
 }

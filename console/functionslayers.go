@@ -1,7 +1,7 @@
 package console
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -37,7 +37,7 @@ type functionLayersData struct {
 type mergedData struct {
 	*contents.Merged
 	Names     []string // of the layers, in their order
-	Nodes     []*treeNode
+	Nodes     []*codeNode
 	More      int
 	Dir       string
 	Above     []link
@@ -89,7 +89,13 @@ func (c *Console) functionLayers(v *visit) error {
 			arns = append(arns, l.Arn)
 		}
 	}
-	if err := v.mergeLayers(&d, arns, q); err != nil {
+	ctx, leave, err := v.turn()
+	if err != nil {
+		return err
+	}
+	err = v.mergeLayers(ctx, &d, arns, q)
+	leave() // what is shown was copied
+	if err != nil {
 		return err
 	}
 	if h.Latest() && h.Known && !h.Config.IsImage() {
@@ -102,7 +108,7 @@ func (c *Console) functionLayers(v *visit) error {
 }
 
 // mergeLayers reads the layers and puts them on top of each other.
-func (v *visit) mergeLayers(d *functionLayersData, arns []string, q url.Values) error {
+func (v *visit) mergeLayers(ctx context.Context, d *functionLayersData, arns []string, q url.Values) error {
 	m := &mergedData{Dir: q.Get("dir")}
 	var layers []contents.Layer
 	for _, arn := range arns {
@@ -110,7 +116,7 @@ func (v *visit) mergeLayers(d *functionLayersData, arns []string, q url.Values) 
 		if name, _, ok := strings.Cut(l.Text, ":"); ok && l.Text != arn {
 			l.Path = at("layers", name)
 		}
-		tree, closeTree, err := v.readLayer(&l, d.Config)
+		tree, closeTree, err := v.readLayer(ctx, &l, d.Config)
 		if err != nil {
 			return err
 		}
@@ -126,13 +132,18 @@ func (v *visit) mergeLayers(d *functionLayersData, arns []string, q url.Values) 
 	}
 	m.Merged = contents.Merge(layers...)
 	code := int64(0)
-	if _, a, err := v.codeOf(d.Name, d.Qualifier); err == nil {
-		code, m.CodeKnown = a.Tree.Size, true
-		a.Close()
-	} else if !errors.Is(err, errNoArchive) {
+	switch _, a, err := v.codeOf(ctx, d.Name, d.Qualifier); {
+	case isRefusal(err):
 		if err := d.part("Code", err); err != nil {
 			return err
 		}
+	case err != nil:
+		if _, err := v.unreadable(err); err != nil {
+			return err
+		}
+	case a != nil:
+		code, m.CodeKnown = a.Tree.Size, true
+		a.Close()
 	}
 	m.Budget = m.Merged.Budget(code, v.o.Limits)
 	if e, ok := m.Lookup(m.Dir); m.Dir != "" && (!ok || !e.IsDirectory()) {
@@ -143,7 +154,7 @@ func (v *visit) mergeLayers(d *functionLayersData, arns []string, q url.Values) 
 	if d.Config.Runtime != "" {
 		marks = m.Marks(d.Config.Runtime)
 	}
-	m.Nodes, m.More = nodesOf(m.Tree, m.Dir, func(n *treeNode, e contents.Entry) {
+	m.Nodes, m.More = nodesOf(m.Tree, m.Dir, func(n *codeNode, e contents.Entry) {
 		if i, ok := m.Giver(e.Path); ok {
 			n.Layer = i + 1
 		}
@@ -179,7 +190,7 @@ func (m *mergedData) At(dir string) string {
 
 // readLayer opens a layer version as the API lets the caller see it. Without a tree
 // the layer's problems tell why.
-func (v *visit) readLayer(l *attachedLayer, f functionConfig) (*contents.Tree, func() error, error) {
+func (v *visit) readLayer(ctx context.Context, l *attachedLayer, f functionConfig) (*contents.Tree, func(), error) {
 	var out struct {
 		Description                                 string
 		CompatibleRuntimes, CompatibleArchitectures []string
@@ -203,23 +214,22 @@ func (v *visit) readLayer(l *attachedLayer, f functionConfig) (*contents.Tree, f
 	if n := out.CompatibleArchitectures; len(n) > 0 && f.Architecture() != "" && !slices.Contains(n, f.Architecture()) {
 		l.Problems = append(l.Problems, "Not made for "+f.Architecture()+", but for "+strings.Join(n, ", "))
 	}
-	a, err := v.openArchiveOf(v.context(), out.Content.CodeSha256)
-	if errors.Is(err, errNoArchive) {
-		l.Problems = append(l.Problems, "Its content can't be shown: it is a directory of the server's machine")
-		return nil, nil, nil
-	}
-	if r, ok := errors.AsType[*lamina.ArchiveError](err); ok {
-		l.Problems = append(l.Problems, "Its content can't be shown: "+r.Error())
-		return nil, nil, nil
-	}
+	tree, done, err := v.openTree(ctx, out.Content.CodeSha256)
 	if err != nil {
+		done()
+		why, err := v.unreadable(err)
+		l.Problems = append(l.Problems, why)
 		return nil, nil, err
 	}
-	l.Files, l.Unzipped = a.Files, a.Tree.Size
-	if f.Runtime != "" && len(lamina.RuntimeSearchPaths(f.Runtime)) > 0 && !a.Finds(f.Runtime) {
+	if tree == nil {
+		l.Problems = append(l.Problems, errNoArchive.Message)
+		return nil, nil, nil
+	}
+	l.Files, l.Unzipped = tree.Files, tree.Size
+	if f.Runtime != "" && len(lamina.RuntimeSearchPaths(f.Runtime)) > 0 && !tree.Finds(f.Runtime) {
 		l.Problems = append(l.Problems, f.Runtime+" finds nothing in it by itself")
 	}
-	return a.Tree, a.Close, nil
+	return tree, done, nil
 }
 
 const (
