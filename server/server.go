@@ -118,9 +118,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	ctx = withBase(ctx, req)
 	req = req.WithContext(ctx)
 	if t, ok := urlTarget(req); ok && s.o.Plane != nil {
-		s.serveURL(w, req, t)
+		s.serveURL(s.apart(w, req), req, t)
 		return
 	}
+	if s.isForConsole(req) {
+		if strings.HasPrefix(req.URL.Path, ConsolePath) {
+			s.o.Console.ServeHTTP(w, req)
+		} else {
+			http.Redirect(w, req, ConsolePath, http.StatusFound)
+		}
+		return
+	}
+	w = s.apart(w, req)
 	switch path := req.URL.Path; {
 	case identity.ClaimedService(req) == s3Service: // whatever a bucket is called
 		s.operation(w, req)
@@ -130,12 +139,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		s.o.Responses.ServeHTTP(w, req)
 	case isLink(req):
 		s.download(w, req)
-	case s.isForConsole(req):
-		if strings.HasPrefix(path, ConsolePath) {
-			s.o.Console.ServeHTTP(w, req)
-		} else {
-			http.Redirect(w, req, ConsolePath, http.StatusFound)
-		}
 	default:
 		s.operation(w, req)
 	}
