@@ -27,7 +27,7 @@ type chromium struct {
 
 	mu      sync.Mutex
 	last    int
-	waiting map[int]chan answer              // one send by read, nobody closes
+	waiting map[int]chan answer             // one send by read, nobody closes
 	heard   map[string]func(string, []byte) // by session
 	ended   error
 }
@@ -84,7 +84,7 @@ func startChromium() (_ *chromium, err error) {
 
 func (b *chromium) stop() {
 	_ = syscall.Kill(-b.cmd.Process.Pid, syscall.SIGKILL) // it may be gone
-	_ = b.cmd.Wait()                                     // killed
+	_ = b.cmd.Wait()                                      // killed
 	os.RemoveAll(b.folder)
 }
 
