@@ -56,6 +56,7 @@ var imports = map[string]struct {
 	"runner/runtimes/...": {may: []string{".", "internal/fsx", "runner/runtimes/..."}, mustNot: []string{"database/sql"}},
 	"identity/...":        {may: []string{".", "store", "wire", "wire/query", "identity/..."}, mustNot: []string{"database/sql"}},
 	"identity/policy":     {may: []string{"."}, mustNot: []string{"net/http", "database/sql", "os", "net", "log/slog"}},
+	"contents":            {may: []string{"."}, mustNot: []string{"net/http", "database/sql", "os", "net", "log/slog"}},
 	"control":             {may: []string{".", "wire", "store", "identity", "identity/policy", "signing"}, mustNot: []string{"net/http", "database/sql", "os/exec"}},
 	"server":              {may: []string{".", "audit", "control", "identity", "wire", "wire/jsontarget", "wire/query", "logs"}, mustNot: []string{"database/sql"}},
 	"console/...":         {may: []string{".", "contents", "identity", "wire", "console/..."}, mustNot: []string{"database/sql"}},

@@ -38,6 +38,19 @@ func RuntimeCreatable(runtime string) bool {
 // and updating functions.
 func RuntimeBlocked(runtime string) bool { return slices.Contains(blocked, runtime) }
 
+// deprecated are the creatable runtimes that get no more patches (documented,
+// 2026-01).
+var deprecated = []string{"nodejs16.x", "nodejs18.x", "python3.8", "python3.9", "dotnet6"}
+
+// BlockedRuntimes returns the runtimes that functions can no longer be made with,
+// which layers may still be compatible with.
+func BlockedRuntimes() []string { return slices.Clone(blocked) }
+
+// RuntimeDeprecated reports whether the runtime gets no more patches.
+func RuntimeDeprecated(runtime string) bool {
+	return slices.Contains(deprecated, runtime) || RuntimeBlocked(runtime)
+}
+
 // snapStart are the runtimes that SnapStart supports (documented).
 var snapStart = []string{"java11", "java17", "java21", "java25", "python3.12", "python3.13", "python3.14", "dotnet8", "dotnet10"}
 

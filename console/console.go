@@ -44,9 +44,11 @@ type Options struct {
 	// Secret seals sessions: 32 bytes, the same on all servers of one database.
 	Secret []byte
 	Region string // that a session begins with
-	Limits lamina.Limits
-	Log    *slog.Logger
-	Now    func() time.Time
+	// Operator is the account that is told of the machine.
+	Operator string
+	Limits   lamina.Limits
+	Log      *slog.Logger
+	Now      func() time.Time
 }
 
 // Console serves the pages.
@@ -56,6 +58,9 @@ type Console struct {
 	seal   *seal
 	ended  endedSessions
 	origin *http.CrossOriginProtection
+	// reading bounds how many archives are read at once: who reads one puts something
+	// in, and takes it out.
+	reading chan struct{}
 }
 
 // New returns a console. It starts nothing.
@@ -64,7 +69,7 @@ func New(o Options) (*Console, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Console{o: o, mux: http.NewServeMux(), seal: s, origin: http.NewCrossOriginProtection()}
+	c := &Console{o: o, mux: http.NewServeMux(), seal: s, origin: http.NewCrossOriginProtection(), reading: make(chan struct{}, 2)}
 	c.mux.Handle("GET "+Path+"assets/", assetHandler())
 	c.public("GET signin", (*Console).signInPage)
 	c.public("POST signin", (*Console).signIn)
@@ -79,7 +84,10 @@ func New(o Options) (*Console, error) {
 }
 
 // rooms are the parts of the console, each of which registers its pages.
-var rooms []func(*Console)
+var rooms = []func(*Console){
+	layerPages,
+	stackPages,
+}
 
 // ServeHTTP answers what is below [Path].
 func (c *Console) ServeHTTP(w http.ResponseWriter, req *http.Request) { c.mux.ServeHTTP(w, req) }

@@ -11,8 +11,12 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
+
+	"github.com/lamina-run/lamina"
 )
 
 //go:embed templates/*.html
@@ -40,6 +44,9 @@ type page struct {
 	Account   string
 	Principal string // ARN; empty before the sign-in
 	Here      string // path and query of this page
+	// Part says that a script asked for the content only, to put it into a page that
+	// is there: see the behaviours load and refresh of console.js.
+	Part bool
 }
 
 // link leads to a page.
@@ -56,24 +63,27 @@ func mustTemplates() map[string]*template.Template {
 	all := map[string]*template.Template{}
 	for _, name := range names {
 		base := strings.TrimSuffix(path.Base(name), ".html")
-		if base == "layout" || base == "parts" {
+		if base == "layout" || strings.HasSuffix(base, "parts") {
 			continue
 		}
-		all[base] = template.Must(template.New(base).Funcs(functions).ParseFS(templateFiles, "templates/layout.html", "templates/parts.html", name))
+		all[base] = template.Must(template.New(base).Funcs(functions).ParseFS(templateFiles, "templates/layout.html", "templates/*parts.html", name))
 	}
 	return all
 }
 
 // functions are what templates can call beside the standard ones.
 var functions = template.FuncMap{
-	"at":     func(parts ...string) string { return at(parts...) },
-	"asset":  assetPath,
-	"bytes":  bytesText,
-	"when":   whenText,
-	"number": numberText,
-	"join":   strings.Join,
-	"dict":   dict,
-	"regions": func() []string { return regions },
+	"at":         func(parts ...string) string { return at(parts...) },
+	"asset":      assetPath,
+	"bytes":      bytesText,
+	"when":       whenText,
+	"number":     numberText,
+	"change":     changeText,
+	"join":       strings.Join,
+	"dict":       dict,
+	"regions":    func() []string { return regions },
+	"printable":  printable,
+	"deprecated": lamina.RuntimeDeprecated,
 }
 
 // regions are offered where one is asked for; any other can be typed.
@@ -121,6 +131,17 @@ func bytesText(n int64) string {
 	}
 }
 
+// changeText tells by how much a size changed: +1.5 MB.
+func changeText(n int64) string {
+	switch {
+	case n > 0:
+		return "+" + bytesText(n)
+	case n < 0:
+		return "−" + bytesText(-n)
+	}
+	return "±0"
+}
+
 // numberText groups digits: 1,234,567.
 func numberText(n int64) string {
 	text := fmt.Sprint(n)
@@ -128,6 +149,15 @@ func numberText(n int64) string {
 		text = text[:i] + "," + text[i:]
 	}
 	return text
+}
+
+// printable is a name that somebody stored, such as a file's in a zip, with
+// escapes for what can't be seen or would turn the text around it.
+func printable(name string) string {
+	if strings.ContainsFunc(name, func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }) {
+		return strings.Trim(strconv.Quote(name), `"`)
+	}
+	return name
 }
 
 // whenText tells a time of the API, in UTC.
@@ -147,16 +177,25 @@ func (v *visit) show(status int, name string, p page) {
 	if !ok {
 		panic("console: no template " + name)
 	}
-	p.Note, p.CSRF, p.Nonce, p.Theme = v.takeNote(), v.session.CSRF, v.nonce, v.theme()
+	layout := "layout"
+	if v.isPart() {
+		layout, p.Part = "content", true
+	} else {
+		p.Note = v.takeNote()
+	}
+	p.CSRF, p.Nonce, p.Theme = v.session.CSRF, v.nonce, v.theme()
 	p.Region, p.Account, p.Principal, p.Here = v.session.Region, v.caller.Account, v.caller.ARN, v.req.URL.RequestURI()
 	var out bytes.Buffer
-	if err := t.ExecuteTemplate(&out, "layout", p); err != nil {
+	if err := t.ExecuteTemplate(&out, layout, p); err != nil {
 		panic(fmt.Errorf("console: page %s: %w", name, err))
 	}
 	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	v.w.WriteHeader(status)
 	_, _ = v.w.Write(out.Bytes()) // a browser that left is no news
 }
+
+// isPart reports whether a script asked for the content of a page only.
+func (v *visit) isPart() bool { return v.req.Header.Get("X-Console-Part") != "" }
 
 // ok answers a page with status 200.
 func (v *visit) ok(name string, p page) error {

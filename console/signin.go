@@ -15,7 +15,7 @@ var errSignIn = errors.New("nobody signed in")
 // redirectToSignIn leads to the sign-in, and from there back. A script that asked
 // for a part of a page is told plainly.
 func (v *visit) redirectToSignIn() {
-	if v.req.Method != http.MethodGet || v.req.Header.Get("X-Console-Part") != "" {
+	if v.req.Method != http.MethodGet || v.isPart() {
 		v.show(http.StatusUnauthorized, "error", page{Title: "Signed out", Data: &refusal{
 			Status: http.StatusUnauthorized, Code: "SignedOut", Message: "The session has ended. Sign in again and repeat what you did.",
 		}})

@@ -221,7 +221,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 	buckets.functions.Plane = plane
 	verifier := identity.NewVerifier(who.Keys, time.Now).AcceptSessions(sessions, who.Principals)
 	inside := &within{}
-	pages, err := newConsole(ctx, c, db, inside, verifier, archives{blobs}, log)
+	pages, err := newConsole(ctx, c, db, inside, verifier, archives{blobs}, root.AccountID, log)
 	if err != nil {
 		return err
 	}
@@ -237,7 +237,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 			server.LogsService:            server.NewLogs(kept, who.Authority, log),
 			server.RegistryService:        server.NewRegistry(who.Authority, log),
 			parameters.Service:            parameters.New(parameters.Options{Store: db, Authority: who.Authority, Log: log, Now: time.Now}),
-			server.SigningService:         server.NewInternal(server.Internal{Profiles: plane, Accounts: &identity.Accounts{Options: who}, Operator: root.AccountID, Log: log}),
+			server.SigningService:         server.NewInternal(server.Internal{Profiles: plane, Accounts: &identity.Accounts{Options: who}, Layers: plane, Operator: root.AccountID, Log: log}),
 		},
 	})
 

@@ -96,11 +96,19 @@
 			});
 		},
 
-		// data-upload: a form with a file that shows its progress.
+		// data-upload: a form with a file that shows its progress. Files of more than
+		// data-most bytes are not sent.
 		upload(form) {
 			form.addEventListener("submit", (e) => {
 				e.preventDefault();
 				const bar = form.querySelector("progress"), text = form.querySelector("[data-progress]");
+				const most = Number(form.dataset.most) || Infinity; // bytes of a file
+				if ([...form.querySelectorAll("input[type=file]")].some((f) => [...f.files].some((file) => file.size > most))) {
+					const wrong = "The file is larger than " + size(most) + ". Put it into a bucket and publish it from there.";
+					if (text) text.textContent = wrong;
+					say(wrong);
+					return;
+				}
 				const buttons = form.querySelectorAll("button");
 				const request = new XMLHttpRequest();
 				const body = new FormData(form, e.submitter);
@@ -122,8 +130,16 @@
 				};
 				request.addEventListener("load", () => {
 					end("");
-					if (request.status < 300) { location.assign(request.responseURL); return; }
+					// The page that a success led to was fetched with its note: fetched again, it has none.
+					if (request.status < 300) { swap(request.responseText, request.responseURL); return; }
+					const kept = [...form.querySelectorAll("input[type=file]")].map((f) => [f.name, f.files]);
 					swap(request.responseText, "");
+					for (const [name, files] of kept) {
+						const field = document.querySelector('main input[type=file][name="' + CSS.escape(name) + '"]');
+						if (!field || !files.length) continue;
+						field.files = files;
+						field.dispatchEvent(new Event("change", { bubbles: true }));
+					}
 				});
 				request.addEventListener("error", () => end("The connection broke. Nothing was published."));
 				request.open(form.method, form.action);
@@ -200,19 +216,33 @@
 			number();
 		},
 
+		// data-load="path": a part of the page that is fetched once, as it takes long. The
+		// answer is the part's new content.
+		async load(part) {
+			try {
+				const answer = await fetch(part.dataset.load, { headers: { "X-Console-Part": "1" } });
+				if (!answer.ok) throw new Error(answer.statusText);
+				part.replaceChildren(...parse(await answer.text()).body.childNodes);
+				setUp(part);
+			} catch { part.append(" That did not work: reload the page to try again."); }
+			part.removeAttribute("aria-busy");
+		},
+
 		// data-refresh="path": a part of the page that is fetched again every data-every
-		// milliseconds while the page is visible. The answer is the part's new content.
+		// milliseconds while the page is visible, until an answer has the header X-Done.
+		// The answer is the part's new content. It waits while the focus is in the part.
 		refresh(part) {
 			const every = Math.max(500, Number(part.dataset.every) || 5000);
 			const again = async () => {
 				if (!part.isConnected) return;
-				if (!document.hidden) {
+				if (!document.hidden && !part.contains(document.activeElement)) {
 					try {
 						const answer = await fetch(part.dataset.refresh, { headers: { "X-Console-Part": "1" } });
 						if (answer.status === 401) return;
 						if (answer.ok) {
 							part.replaceChildren(...parse(await answer.text()).body.childNodes);
 							setUp(part);
+							if (answer.headers.get("X-Done")) return;
 						}
 					} catch { /* the server is away; the next try may find it */ }
 				}
