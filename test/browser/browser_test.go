@@ -36,13 +36,15 @@ func TestConsole(t *testing.T) {
 	testkit.Need(t, testkit.Browser)
 	s := testkit.Start(t, testkit.Options{})
 	for name, test := range map[string]func(*testing.T, *testkit.Server){
-		"sign-in":   testSignIn,
-		"forms":     testForms,
-		"sessions":  testSessions,
-		"TLS":       func(t *testing.T, _ *testkit.Server) { testTLS(t) },
-		"way back":  testWayBack,
-		"origin":    testOrigin,
-		"elsewhere": testElsewhere,
+		"sign-in":            testSignIn,
+		"forms":              testForms,
+		"sessions":           testSessions,
+		"TLS":                func(t *testing.T, _ *testkit.Server) { testTLS(t) },
+		"way back":           testWayBack,
+		"origin":             testOrigin,
+		"layers":             testLayers,
+		"layers by keyboard": testLayersByKeyboard,
+		"elsewhere":          testElsewhere,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -32,6 +33,7 @@ type tab struct {
 	problems []string
 	expected []*regexp.Regexp
 	dialogs  []string
+	choosers chan int            // file fields whose dialog opened; sent by event, nobody closes
 	requests map[string]*request // of the page since visit, by identifier
 }
 
@@ -55,7 +57,7 @@ window.xss = (x) => { console.error("XSS ran: " + x); document.documentElement.d
 // open makes a tab.
 func open(t testing.TB, base string) *tab {
 	t.Helper()
-	p := &tab{t: t, b: browserOf(t), base: base, requests: map[string]*request{}}
+	p := &tab{t: t, b: browserOf(t), base: base, requests: map[string]*request{}, choosers: make(chan int, 1)}
 	var profile struct {
 		BrowserContextID string `json:"browserContextId"`
 	}
@@ -101,6 +103,7 @@ func (p *tab) attach(target string) {
 	p.call("Log.enable", nil, nil)
 	p.call("Network.enable", nil, nil)
 	p.call("DOM.enable", nil, nil)
+	p.call("Emulation.setFocusEmulationEnabled", map[string]any{"enabled": true}, nil) // each tab is in front
 	p.call("Page.addScriptToEvaluateOnNewDocument", map[string]any{"source": watch}, nil)
 }
 
@@ -123,6 +126,7 @@ func (p *tab) event(method string, params []byte) {
 		}
 		EncodedDataLength float64 `json:"encodedDataLength"`
 		Message           string
+		BackendNodeID     int `json:"backendNodeId"`
 	}
 	if json.Unmarshal(params, &e) != nil {
 		return
@@ -150,6 +154,11 @@ func (p *tab) event(method string, params []byte) {
 	case "Network.loadingFinished":
 		if r := p.requests[e.RequestID]; r != nil {
 			r.Bytes = int(e.EncodedDataLength)
+		}
+	case "Page.fileChooserOpened":
+		select {
+		case p.choosers <- e.BackendNodeID:
+		default:
 		}
 	case "Page.javascriptDialogOpening":
 		p.dialogs = append(p.dialogs, e.Message)
@@ -229,7 +238,7 @@ func (p *tab) try(expression string, out any) error {
 func (p *tab) await(what string, try func() error) {
 	p.t.Helper()
 	var err error
-	for until := time.Now().Add(within); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+	for until := time.Now().Add(within); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
 		if err = try(); err == nil {
 			return
 		}
@@ -315,23 +324,13 @@ func (p *tab) text() string {
 // shows waits until the page has a text.
 func (p *tab) shows(text string) {
 	p.t.Helper()
-	p.await(fmt.Sprintf("wait for %q", text), func() error {
-		if !strings.Contains(p.text(), text) {
-			return errors.New("it is not there")
-		}
-		return nil
-	})
+	p.holds(fmt.Sprintf("document.body && document.body.innerText.includes(%q)", text))
 }
 
 // hides waits until a text is gone.
 func (p *tab) hides(text string) {
 	p.t.Helper()
-	p.await(fmt.Sprintf("wait until %q is gone", text), func() error {
-		if strings.Contains(p.text(), text) {
-			return errors.New("it is there")
-		}
-		return nil
-	})
+	p.holds(fmt.Sprintf("document.body && !document.body.innerText.includes(%q)", text))
 }
 
 // holds waits until an expression is true in the page.
@@ -673,6 +672,44 @@ func (n node) drop(path string) {
 	for _, kind := range []string{"dragEnter", "dragOver", "drop"} {
 		n.p.call("Input.dispatchDragEvent", map[string]any{"type": kind, "x": at.x, "y": at.y, "data": data}, nil)
 	}
+}
+
+// chooseFile answers the dialog that the browser shows for a file field when do is
+// done.
+func (p *tab) chooseFile(path string, do func()) {
+	p.t.Helper()
+	p.call("Page.setInterceptFileChooserDialog", map[string]any{"enabled": true}, nil)
+	do()
+	select {
+	case id := <-p.choosers:
+		p.call("DOM.setFileInputFiles", map[string]any{"files": []string{path}, "backendNodeId": id}, nil)
+	case <-time.After(within):
+		p.t.Fatal("no dialog for a file came")
+	}
+	p.call("Page.setInterceptFileChooserDialog", map[string]any{"enabled": false}, nil)
+}
+
+// download has the browser keep what do downloads, and returns it.
+func (p *tab) download(do func()) []byte {
+	p.t.Helper()
+	folder := p.t.TempDir()
+	p.must(p.b.call("", "Browser.setDownloadBehavior", map[string]any{"behavior": "allow", "browserContextId": p.profile, "downloadPath": folder}, nil))
+	do()
+	var text []byte
+	p.await("download", func() error {
+		entries, err := os.ReadDir(folder)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if !strings.HasSuffix(e.Name(), ".crdownload") && !strings.HasPrefix(e.Name(), ".") {
+				text, err = os.ReadFile(filepath.Join(folder, e.Name()))
+				return err
+			}
+		}
+		return errors.New("no file came")
+	})
+	return text
 }
 
 // css finds an element by a selector, for what has no role.
