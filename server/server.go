@@ -159,9 +159,19 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 func (s *Server) route(w http.ResponseWriter, req *http.Request, service *string) {
 	if t, ok := urlTarget(req); ok && s.o.Plane != nil {
 		*service = urlRequests
-		s.serveURL(w, req, t)
+		s.serveURL(s.apart(w, req), req, t)
 		return
 	}
+	if s.isForConsole(req) {
+		*service = consoleRequests
+		if strings.HasPrefix(req.URL.Path, ConsolePath) {
+			s.o.Console.ServeHTTP(w, req)
+		} else {
+			http.Redirect(w, req, ConsolePath, http.StatusFound)
+		}
+		return
+	}
+	w = s.apart(w, req)
 	switch path := req.URL.Path; {
 	case identity.ClaimedService(req) == s3Service: // whatever a bucket is called
 		s.operation(w, req, service)
@@ -177,13 +187,6 @@ func (s *Server) route(w http.ResponseWriter, req *http.Request, service *string
 	case isLink(req):
 		*service = archiveRequests
 		s.download(w, req)
-	case s.isForConsole(req):
-		*service = consoleRequests
-		if strings.HasPrefix(path, ConsolePath) {
-			s.o.Console.ServeHTTP(w, req)
-		} else {
-			http.Redirect(w, req, ConsolePath, http.StatusFound)
-		}
 	default:
 		s.operation(w, req, service)
 	}
