@@ -44,9 +44,11 @@ type Options struct {
 	// Secret seals sessions: 32 bytes, the same on all servers of one database.
 	Secret []byte
 	Region string // that a session begins with
-	Limits lamina.Limits
-	Log    *slog.Logger
-	Now    func() time.Time
+	// Operator is the account that is told of the machine.
+	Operator string
+	Limits   lamina.Limits
+	Log      *slog.Logger
+	Now      func() time.Time
 }
 
 // Console serves the pages.

@@ -22,6 +22,110 @@ type overviewData struct {
 	Layers    []layerItem
 	Stacks    []stackItem // that something is being done to
 	Denied    []string
+	Activity  *activity // nil where nobody counts, or it may not be known
+	Machine   *machine  // nil but for the operator
+}
+
+// activity is what the account's functions did in the last minutes, and what they
+// have now.
+type activity struct {
+	Minutes     int
+	Running     int64
+	Invocations int64
+	Errors      int64
+	Throttles   int64
+	Starting    int64
+	Busy        int64
+	Idle        int64
+}
+
+// machine is what the operator sees of the whole server, in bytes where nothing
+// else is said.
+type machine struct {
+	Started      string
+	Version      string
+	CPUs         int64
+	Load         float64 // of the last minute
+	MemoryTotal  int64
+	MemoryFree   int64
+	DiskTotal    int64
+	DiskFree     int64
+	Process      struct{ Memory, Goroutines int64 }
+	Environments struct{ Limit, Waiting, Parked, Starting, Busy, Idle int64 }
+	Cache        struct{ Archives, InUse, Mounted, Bytes, MaxBytes int64 }
+}
+
+// MemoryUsed is what others can't have, in bytes.
+func (m machine) MemoryUsed() int64 { return max(m.MemoryTotal-m.MemoryFree, 0) }
+
+// DiskUsed is what is taken of the file system that has the data, in bytes.
+func (m machine) DiskUsed() int64 { return max(m.DiskTotal-m.DiskFree, 0) }
+
+// figuresService answers what this server tells of itself.
+const figuresService = "lamina"
+
+// figures asks for what this server tells of itself. It reports false where it
+// tells nothing, or not to this caller.
+func (v *visit) figures(path string, out any) (bool, error) {
+	err := v.asJSON(v.context(), figuresService, http.MethodGet, path, "", nil, nil, out)
+	if r, ok := err.(*refusal); ok && (r.Status == http.StatusForbidden || r.Status == http.StatusNotFound || r.Status == http.StatusMethodNotAllowed) { //nolint:errorlint // nothing wraps it
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// now fills in what changes all the time. A script that asks again does so for what
+// was told before, as each refusal is a line of the audit log.
+func (v *visit) now(d *overviewData) error {
+	again := v.req.URL.Query().Get("again")
+	if wanted := v.caller.Account == v.o.Operator; !v.isPart() && wanted || strings.Contains(again, "machine") {
+		var m machine
+		if ok, err := v.figures("/_lamina/machine", &m); err != nil {
+			return err
+		} else if ok {
+			d.Machine = &m
+		}
+	}
+	if v.isPart() && !strings.Contains(again, "activity") {
+		return nil
+	}
+	var top struct {
+		Minutes   int
+		Functions []struct {
+			Running, Invocations, Errors, Throttles int64
+			Environments                            struct{ Starting, Busy, Idle int64 }
+		}
+	}
+	ok, err := v.figures("/_lamina/top", &top)
+	if ok {
+		d.Activity = &activity{Minutes: top.Minutes}
+		for _, f := range top.Functions {
+			d.Activity.Running += f.Running
+			d.Activity.Invocations += f.Invocations
+			d.Activity.Errors += f.Errors
+			d.Activity.Throttles += f.Throttles
+			d.Activity.Starting += f.Environments.Starting
+			d.Activity.Busy += f.Environments.Busy
+			d.Activity.Idle += f.Environments.Idle
+		}
+	}
+	return err
+}
+
+// Again is the page to ask for what changes all the time; empty where there is
+// nothing of that kind.
+func (d overviewData) Again() string {
+	var what []string
+	if d.Activity != nil {
+		what = append(what, "activity")
+	}
+	if d.Machine != nil {
+		what = append(what, "machine")
+	}
+	if what == nil {
+		return ""
+	}
+	return at("") + "?again=" + strings.Join(what, "-")
 }
 
 type recentFunction struct{ FunctionName, Runtime, LastModified, Description string }
@@ -36,6 +140,12 @@ const (
 // overview tells what there is.
 func (c *Console) overview(v *visit) error {
 	var d overviewData
+	if err := v.now(&d); err != nil {
+		return err
+	}
+	if v.isPart() {
+		return v.ok("overview", page{Data: d})
+	}
 	questions := []struct {
 		what string
 		ask  func() error

@@ -92,7 +92,7 @@ type visitor struct {
 func visitRooms(t testing.TB, s services, archives shelf) *visitor {
 	t.Helper()
 	c, err := console.New(console.Options{
-		API: s, Archives: archives, Keys: anyKey{}, Secret: make([]byte, 32), Region: "eu-central-1",
+		API: s, Archives: archives, Keys: anyKey{}, Secret: make([]byte, 32), Region: "eu-central-1", Operator: "111122223333",
 		Limits: lamina.DefaultLimits(), Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: time.Now,
 	})
 	if err != nil {

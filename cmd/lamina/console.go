@@ -13,7 +13,7 @@ import (
 
 // newConsole makes the web console, nil when it is not wanted. Its sessions are
 // sealed with a key that this installation drew at its first start.
-func newConsole(ctx context.Context, c *settings, db *store.Store, inside *within, keys *identity.Verifier, archives archives, log *slog.Logger) (http.Handler, error) {
+func newConsole(ctx context.Context, c *settings, db *store.Store, inside *within, keys *identity.Verifier, archives archives, operator string, log *slog.Logger) (http.Handler, error) {
 	if !c.Console {
 		return nil, nil //nolint:nilnil // the server has a case for it
 	}
@@ -26,7 +26,7 @@ func newConsole(ctx context.Context, c *settings, db *store.Store, inside *withi
 		return nil, err
 	}
 	return console.New(console.Options{
-		API: visitors{inside}, Archives: archives, Keys: keys, Secret: secret, Region: c.Region, Limits: limits, Log: log, Now: time.Now,
+		API: visitors{inside}, Archives: archives, Keys: keys, Secret: secret, Region: c.Region, Operator: operator, Limits: limits, Log: log, Now: time.Now,
 	})
 }
 

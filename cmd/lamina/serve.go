@@ -221,7 +221,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 	buckets.functions.Plane = plane
 	verifier := identity.NewVerifier(who.Keys, time.Now).AcceptSessions(sessions, who.Principals)
 	inside := &within{}
-	pages, err := newConsole(ctx, c, db, inside, verifier, archives{blobs}, log)
+	pages, err := newConsole(ctx, c, db, inside, verifier, archives{blobs}, root.AccountID, log)
 	if err != nil {
 		return err
 	}
