@@ -120,6 +120,8 @@ func dict(pairs ...any) (map[string]any, error) {
 // powers of 1024.
 func bytesText(n int64) string {
 	switch {
+	case n == 1:
+		return "1 byte"
 	case n < 1<<10:
 		return fmt.Sprintf("%d bytes", n)
 	case n < 1<<20:
