@@ -87,6 +87,8 @@ func New(o Options) (*Console, error) {
 var rooms = []func(*Console){
 	layerPages,
 	stackPages,
+	functionRooms,
+	logRooms,
 }
 
 // ServeHTTP answers what is below [Path].
