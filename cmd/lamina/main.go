@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/layerbuild"
 	"github.com/lamina-run/lamina/objects/backend"
 	"github.com/lamina-run/lamina/runner/sandbox"
 )
@@ -32,6 +33,7 @@ type verbs struct {
 	Serve          serveVerb           `cmd:"" help:"Serve the Lambda API and run functions."`
 	Demo           demoVerb            `cmd:"" help:"Serve, and show the main job: a layer from a zip to a running function."`
 	Deploy         deployVerb          `cmd:"" help:"Deploy a template of CloudFormation or SAM with the code it names."`
+	Layer          layerVerbs          `cmd:"" help:"Layers: build them."`
 	Stack          stackVerbs          `cmd:"" help:"Stacks: what templates were deployed as."`
 	Env            envVerb             `cmd:"" help:"Print export lines that point AWS clients at the server."`
 	Sign           signVerb            `cmd:"" help:"Sign a zip, for functions and layers that must come from an allowed publisher."`
@@ -89,7 +91,7 @@ func run(args []string, s streams) int {
 		kong.Writers(s.out, s.notes),
 		kong.Exit(func(c int) { code = c }),
 		kong.UsageOnError(),
-		kong.Vars{"limits": strings.Join(lamina.LimitNames(), ", "), "data": defaultData()},
+		kong.Vars{"limits": strings.Join(lamina.LimitNames(), ", "), "data": defaultData(), "tools": strings.Join(layerbuild.Tools, ", ")},
 	)
 	if err != nil {
 		panic(err) // the struct above is wrong
