@@ -24,15 +24,15 @@ import (
 	"github.com/lamina-run/lamina/identity"
 )
 
-// stackServer says which server the verbs of stacks talk to, and as whom.
+// stackServer says which server a verb talks to, and as whom.
 type stackServer struct {
-	Endpoint        string `env:"LAMINA_ENDPOINT,AWS_ENDPOINT_URL" placeholder:"URL" help:"Server to deploy to; the one that runs on --data without it."`
+	Endpoint        string `env:"LAMINA_ENDPOINT,AWS_ENDPOINT_URL" placeholder:"URL" help:"Server to talk to; the one that runs on --data without it."`
 	AccessKeyID     string `env:"LAMINA_ACCESS_KEY_ID,AWS_ACCESS_KEY_ID" placeholder:"ID" help:"Access key for --endpoint; the root key of --data without it."`
 	SecretAccessKey string `env:"LAMINA_SECRET_ACCESS_KEY,AWS_SECRET_ACCESS_KEY" placeholder:"KEY" help:"Secret of the access key."`
 	SessionToken    string `env:"LAMINA_SESSION_TOKEN,AWS_SESSION_TOKEN" placeholder:"TOKEN" help:"Token of the access key, when it is a session's."`
 	CABundle        string `env:"LAMINA_CA_BUNDLE,AWS_CA_BUNDLE" type:"path" placeholder:"FILE" help:"Certificates in PEM that --endpoint is trusted with."`
 	Data            string `env:"LAMINA_DATA" default:"${data}" type:"path" help:"Data directory of the running server."`
-	Region          string `env:"LAMINA_REGION,AWS_REGION" default:"us-east-1" help:"Region of the stack."`
+	Region          string `env:"LAMINA_REGION,AWS_REGION" default:"us-east-1" help:"Region to work in."`
 }
 
 // client signs with the given key, else as the account's root.
@@ -73,6 +73,15 @@ func (s *stackServer) client() (*stackClient, error) {
 		c.http.Transport = transport
 	}
 	return c, nil
+}
+
+// api is client for the operations of Lambda alone.
+func (s *stackServer) api() (*apiClient, error) {
+	c, err := s.client()
+	if err != nil {
+		return nil, err
+	}
+	return &apiClient{endpoint: c.endpoint, region: c.region, key: c.key, http: c.http}, nil
 }
 
 // explain adds what helps when there is no server.
