@@ -42,6 +42,8 @@ type Options struct {
 	Temp string
 	// Log gets what package managers print, and what is being done.
 	Log io.Writer
+
+	host string // instead of this machine's architecture, in tests
 }
 
 const defaultTimeout = 10 * time.Minute
@@ -99,6 +101,7 @@ func Build(ctx context.Context, out Output, o Options) (_ Result, err error) {
 	if err != nil {
 		return Result{}, err
 	}
+	t.host = cmp.Or(o.host, t.host)
 	if o.Log == nil {
 		o.Log = io.Discard
 	}
@@ -117,10 +120,10 @@ func Build(ctx context.Context, out Output, o Options) (_ Result, err error) {
 	if err := b.fill(ctx, files); err != nil {
 		return Result{}, fmt.Errorf("build from %s: %w", o.Source, err)
 	}
-	if len(files.files) == 0 {
+	result.measure(files)
+	if result.Files == 0 {
 		return Result{}, advise(errors.New("there is nothing to put into a layer"), "the dependencies may be empty, or all left out")
 	}
-	result.measure(files)
 	limits := lamina.DefaultLimits()
 	if result.UnpackedSize > limits.Unzipped {
 		err := &TooLargeError{Size: result.UnpackedSize, Limit: limits.Unzipped}

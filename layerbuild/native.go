@@ -99,7 +99,7 @@ const maxELF = 256 << 20
 // glibcOf returns the minor version of the GNU C library that native code needs,
 // 0 when it needs none or can't be read.
 func glibcOf(f *file) (minor int) {
-	if f.size > maxELF || f.body != nil {
+	if f.size > maxELF {
 		return 0
 	}
 	in, err := f.open()

@@ -149,7 +149,7 @@ func copyProject(from, to string) error {
 	defer t.close() // it was read from only
 	for i := range t.files {
 		f := &t.files[i]
-		if f.dir || f.target != "" {
+		if f.dir {
 			continue
 		}
 		if size += f.size; size > maxProject {
@@ -158,6 +158,12 @@ func copyProject(from, to string) error {
 		at := filepath.Join(to, filepath.FromSlash(f.name))
 		if err := os.MkdirAll(filepath.Dir(at), 0o700); err != nil {
 			return err
+		}
+		if f.target != "" {
+			if err := os.Symlink(f.target, at); err != nil {
+				return err
+			}
+			continue
 		}
 		if err := f.copyTo(at); err != nil {
 			return err

@@ -47,8 +47,12 @@ func (b *builder) site(files *tree, dir string) error {
 		}
 	}
 	for i := range files.files {
-		if f := &files.files[i]; f.group == "" {
-			f.group = strings.Join(firstParts(f.name, 2), "/")
+		f := &files.files[i]
+		if f.group != "" {
+			continue
+		}
+		if f.group = strings.Join(firstParts(f.name, 2), "/"); strings.HasSuffix(f.group, ".dist-info") {
+			f.group = distribution(f.group)
 		}
 	}
 	return b.noteLoose(distributions)

@@ -2,7 +2,7 @@ package layerbuild
 
 import (
 	"fmt"
-	"runtime"
+	goruntime "runtime"
 	"strconv"
 	"strings"
 
@@ -21,6 +21,7 @@ type target struct {
 	family  string // python, nodejs, ruby, java, provided, dotnet
 	version string // 3.12, 22, 3.3, 21; empty for provided
 	arch    string
+	host    string // architecture of this machine; empty when it is no Linux
 	glibc   int // minor version of the runtime's C library: 26 is 2.26
 }
 
@@ -41,7 +42,7 @@ func newTarget(runtime, arch string) (target, error) {
 	if !lamina.RuntimeCreatable(runtime) {
 		return target{}, advise(fmt.Errorf("runtime %q is unknown", runtime), "choose one of %s", strings.Join(lamina.CreatableRuntimes(), ", "))
 	}
-	t := target{runtime: runtime, family: lamina.RuntimeFamily(runtime), arch: arch}
+	t := target{runtime: runtime, family: lamina.RuntimeFamily(runtime), arch: arch, host: thisMachine()}
 	t.version, _, _ = strings.Cut(strings.TrimPrefix(strings.TrimPrefix(runtime, t.family), "."), ".al")
 	t.version = strings.TrimSuffix(t.version, ".x")
 	if t.family == "provided" {
@@ -92,9 +93,15 @@ func (t target) cpu() string {
 }
 
 // isHost reports whether what is compiled here runs there.
-func (t target) isHost() bool {
-	goarch := map[string]string{X86: "amd64", ARM: "arm64"}
-	return runtime.GOOS == "linux" && runtime.GOARCH == goarch[t.arch]
+func (t target) isHost() bool { return t.arch == t.host }
+
+// thisMachine is the architecture that native code is compiled for here, empty
+// where that is not for Linux.
+func thisMachine() string {
+	if goruntime.GOOS != "linux" {
+		return ""
+	}
+	return map[string]string{"amd64": X86, "arm64": ARM}[goruntime.GOARCH]
 }
 
 func (t target) String() string { return t.runtime + " on " + t.arch }

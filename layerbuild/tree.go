@@ -47,13 +47,18 @@ func (t *tree) close() error {
 
 func (f *file) open() (io.ReadCloser, error) {
 	if f.body != nil {
-		return io.NopCloser(bytes.NewReader(f.body)), nil
+		return opened{bytes.NewReader(f.body)}, nil
 	}
 	if f.root == nil {
 		return os.Open(f.path)
 	}
 	return f.root.Open(f.path)
 }
+
+// opened is a body that reads like a file.
+type opened struct{ *bytes.Reader }
+
+func (opened) Close() error { return nil }
 
 // maxText bounds what is read into memory of one file.
 const maxText = 16 << 20

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -29,7 +28,7 @@ type buildLayerVerb struct {
 	FromSource bool              `help:"Build packages here that have nothing built for the architecture, though this machine has another."`
 	Timeout    time.Duration     `env:"LAMINA_BUILD_TIMEOUT" default:"10m" help:"The build may take this long."`
 	Tool       map[string]string `env:"LAMINA_TOOL" mapsep:"none" placeholder:"NAME=PATH" help:"Package manager to use: ${tools}. May be given several times; others are looked for in PATH."`
-	Output     string            `enum:"table,json" default:"table" help:"What to print: the path of the zip, with a table of its sizes for people, or json."`
+	output
 }
 
 // Validate is for what kong can't tell by the types.
@@ -81,11 +80,10 @@ func (v *buildLayerVerb) Run(ctx context.Context, s streams) error {
 	}
 	done = true
 	reportLayer(s.notes, result)
-	if v.Output == "json" {
-		return printLayer(s.out, v.Out, result)
-	}
-	fmt.Fprintf(s.out, "%s\n", v.Out)
-	return nil
+	return v.answer(s.out, v.built(result), func(out io.Writer) error {
+		_, err := fmt.Fprintf(out, "%s\n", v.Out)
+		return err
+	})
 }
 
 // advised turns advice into a hint.
@@ -115,9 +113,9 @@ func reportLayer(notes io.Writer, r layerbuild.Result) {
 	if r.CodeSize > limits.ZippedUpload {
 		fmt.Fprintf(notes, "note: the zip is too large to be uploaded directly: put it into a bucket, and publish it from there\n")
 	}
-	w = tabwriter.NewWriter(notes, 0, 0, 2, ' ', 0)
+	w = columns(notes)
 	for _, p := range r.Packages[:min(maxPackages, len(r.Packages))] {
-		fmt.Fprintf(w, "  %s\t%s\t%s\n", bytesText(p.Size), printableName(p.Name), p.Version)
+		fmt.Fprintf(w, "  %s\t%s\t%s\n", bytesText(p.Size), printable(p.Name), p.Version)
 	}
 	if more := len(r.Packages) - maxPackages; more > 0 {
 		fmt.Fprintf(w, "  and %d more\n", more)
@@ -126,14 +124,6 @@ func reportLayer(notes io.Writer, r layerbuild.Result) {
 }
 
 func percent(n, of int64) string { return fmt.Sprintf("%.1f %%", 100*float64(n)/float64(of)) }
-
-// printableName shows a file's name so that it can't steer a terminal.
-func printableName(name string) string {
-	if strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return fmt.Sprintf("%q", name)
-	}
-	return name
-}
 
 // builtLayer is a layer as JSON.
 type builtLayer struct {
@@ -147,16 +137,13 @@ type builtLayer struct {
 	Notes                          []string
 }
 
-func printLayer(out io.Writer, path string, r layerbuild.Result) error {
+func (v *buildLayerVerb) built(r layerbuild.Result) builtLayer {
 	limits := lamina.DefaultLimits()
 	b := builtLayer{
-		Path: path, Source: filepath.Join(r.Source.Dir, r.Source.File), Kind: string(r.Source.Kind), Lock: r.Source.Lock, Tool: r.Tool,
+		Path: v.Out, Source: filepath.Join(r.Source.Dir, r.Source.File), Kind: string(r.Source.Kind), Lock: r.Source.Lock, Tool: r.Tool,
 		Runtime: r.Runtime, Architecture: r.Architecture, CodeSha256: r.CodeSHA256, CodeSize: r.CodeSize, UnpackedSize: r.UnpackedSize, Files: r.Files,
 		Packages: append([]layerbuild.Package{}, r.Packages...), Notes: append([]string{}, r.Notes...),
 	}
 	b.Limits.ZippedUpload, b.Limits.Unzipped = limits.ZippedUpload, limits.Unzipped
-	e := json.NewEncoder(out)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(b)
+	return b
 }
