@@ -66,7 +66,7 @@ func (b *builder) node(ctx context.Context, files *tree) error {
 		args = append(args, "--ignore-scripts")
 	}
 	env := []string{"npm_config_update_notifier=false", "NO_COLOR=1", "SOURCE_DATE_EPOCH=315532800"}
-	if !b.target.isHost() { // what prebuild-install, node-pre-gyp and node-gyp-build go by
+	if scripts && !b.target.isHost() { // what prebuild-install, node-pre-gyp and node-gyp-build go by
 		env = append(env, "npm_config_arch="+b.target.cpu(), "npm_config_platform=linux", "npm_config_target_arch="+b.target.cpu(), "npm_config_target_platform=linux")
 	}
 	if _, err := b.tools.run(ctx, command{name: "npm", argv: args, dir: project, env: env, without: []string{"NODE_ENV", "npm_config_omit", "npm_config_include", "npm_config_production"}}); err != nil {

@@ -104,7 +104,7 @@ func (b *builder) gems(files *tree, vendor string) error {
 		case parts[0] == "bundler" && len(parts) > 2 && parts[1] == "gems":
 			fromGit = append(fromGit, parts[2])
 		}
-		return slices.Contains([]string{"cache", "build_info", "doc"}, parts[0]) || slices.Contains([]string{"gem_make.out", "mkmf.log"}, path.Base(f.name))
+		return f.dir || slices.Contains([]string{"cache", "build_info", "doc"}, parts[0]) || slices.Contains([]string{"gem_make.out", "mkmf.log"}, path.Base(f.name))
 	})
 	if len(compiled) > 0 && !same {
 		return advise(fmt.Errorf("%s compiled themselves for this machine's Ruby %s, which is not %s", some(compiled), strings.TrimSuffix(filepath.Base(homes[0]), ".0"), b.target),
@@ -129,11 +129,30 @@ func (b *builder) gems(files *tree, vendor string) error {
 		default:
 			f.group = strings.Join(firstParts(f.name, 4), "/")
 		}
-		if parts[0] == "bin" {
-			if err := plainShebang(f, "ruby"); err != nil {
-				return err
-			}
+		var err error
+		switch {
+		case parts[0] == "bin":
+			err = plainShebang(f, "ruby")
+		case parts[0] == "specifications" && path.Ext(f.name) == ".gemspec":
+			err = withoutInstaller(f)
 		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var installedBy = regexp.MustCompile(`(?m)\n?^  s\.installed_by_version = [^\n]*\n`)
+
+// withoutInstaller takes out of a specification which RubyGems has installed it.
+func withoutInstaller(f *file) error {
+	text, err := f.read()
+	if err != nil {
+		return err
+	}
+	if plain := installedBy.ReplaceAll(text, nil); len(plain) < len(text) {
+		f.replace(plain)
 	}
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/lamina-run/lamina"
@@ -103,12 +102,12 @@ func reportLayer(notes io.Writer, r layerbuild.Result) {
 	for _, n := range r.Notes {
 		fmt.Fprintf(notes, "note: %s\n", n)
 	}
-	w := tabwriter.NewWriter(notes, 0, 0, 2, ' ', tabwriter.AlignRight)
+	w := columns(notes)
 	if r.CodeSize > 0 {
-		fmt.Fprintf(w, "zipped\t%d bytes\t%s of %d\t\n", r.CodeSize, percent(r.CodeSize, limits.ZippedUpload), limits.ZippedUpload)
+		fmt.Fprintf(w, "zipped\t%s\t%s of the %s that can be uploaded directly\n", bytesText(r.CodeSize), percent(r.CodeSize, limits.ZippedUpload), bytesText(limits.ZippedUpload))
 	}
-	fmt.Fprintf(w, "unpacked\t%d bytes\t%s of %d\t\n", r.UnpackedSize, percent(r.UnpackedSize, limits.Unzipped), limits.Unzipped)
-	fmt.Fprintf(w, "files\t%d\t\t\n", r.Files)
+	fmt.Fprintf(w, "unpacked\t%s\t%s of the %s that code and layers may have together\n", bytesText(r.UnpackedSize), percent(r.UnpackedSize, limits.Unzipped), bytesText(limits.Unzipped))
+	fmt.Fprintf(w, "files\t%d\t\n", r.Files)
 	_ = w.Flush() // to a terminal
 	if r.CodeSize > limits.ZippedUpload {
 		fmt.Fprintf(notes, "note: the zip is too large to be uploaded directly: put it into a bucket, and publish it from there\n")
