@@ -514,16 +514,24 @@ cp -r "$INSTALLS/." .; [ -z "$FAIL" ] || { echo "npm error code $FAIL"; exit 1; 
 		{name: "plain", files: map[string]string{
 			"node_modules/a/package.json": `{"version":"1.2.3"}`, "node_modules/a/x.js": "1", "node_modules/.package-lock.json": `{"packages":{}}`, "node_modules/.bin/a -> ../a/x.js": "", "node_modules/.cache/x": "1",
 		}, zip: map[string]string{"nodejs/node_modules/a/package.json": `{"version":"1.2.3"}`, "nodejs/node_modules/a/x.js": "1", "nodejs/node_modules/.bin/a": "-> ../a/x.js"}},
-		{name: "install script", files: map[string]string{"node_modules/@s/a/package.json": `{"scripts":{"postinstall":"x"}}`}, notes: "install scripts were not run, since they would be for this machine: those of @s/a",
-			zip: map[string]string{"nodejs/node_modules/@s/a/package.json": `{"scripts":{"postinstall":"x"}}`}},
+		{
+			name: "install script", files: map[string]string{"node_modules/@s/a/package.json": `{"scripts":{"postinstall":"x"}}`}, notes: "install scripts were not run, since they would be for this machine: those of @s/a",
+			zip: map[string]string{"nodejs/node_modules/@s/a/package.json": `{"scripts":{"postinstall":"x"}}`},
+		},
 		{name: "compiles itself", files: map[string]string{"node_modules/a/package.json": `{}`, "node_modules/a/binding.gyp": "{}"}, want: "a compiles itself when it is installed, which this machine can't do for arm64"},
-		{name: "compiles itself, with a prebuilt", files: map[string]string{"node_modules/a/binding.gyp": "{}", "node_modules/a/prebuilds/linux-arm64/a.node": arm},
-			zip: map[string]string{"nodejs/node_modules/a/binding.gyp": "{}", "nodejs/node_modules/a/prebuilds/linux-arm64/a.node": arm}},
+		{
+			name: "compiles itself, with a prebuilt", files: map[string]string{"node_modules/a/binding.gyp": "{}", "node_modules/a/prebuilds/linux-arm64/a.node": arm},
+			zip: map[string]string{"nodejs/node_modules/a/binding.gyp": "{}", "nodejs/node_modules/a/prebuilds/linux-arm64/a.node": arm},
+		},
 		{name: "prebuilt for others only", files: map[string]string{"node_modules/a/a.node": intel}, want: "a has nothing that runs on arm64: a.node is for x86_64"},
-		{name: "optional that compiles itself", files: map[string]string{"node_modules/a/binding.gyp": "{}", "node_modules/.package-lock.json": `{"packages":{"node_modules/a":{"optional":true}}}`},
-			notes: "optional packages without their native part, which is compiled when they are installed: a", zip: map[string]string{"nodejs/node_modules/a/binding.gyp": "{}"}},
-		{name: "lock of another machine", files: map[string]string{"node_modules/e/package.json": `{"optionalDependencies":{"@e/linux-arm64":"1","@e/linux-x64":"1"}}`, "node_modules/@e/linux-x64/package.json": "{}"},
-			want: "e is there without @e/linux-arm64, its native part"},
+		{
+			name: "optional that compiles itself", files: map[string]string{"node_modules/a/binding.gyp": "{}", "node_modules/.package-lock.json": `{"packages":{"node_modules/a":{"optional":true}}}`},
+			notes: "optional packages without their native part, which is compiled when they are installed: a", zip: map[string]string{"nodejs/node_modules/a/binding.gyp": "{}"},
+		},
+		{
+			name: "lock of another machine", files: map[string]string{"node_modules/e/package.json": `{"optionalDependencies":{"@e/linux-arm64":"1","@e/linux-x64":"1"}}`, "node_modules/@e/linux-x64/package.json": "{}"},
+			want: "e is there without @e/linux-arm64, its native part",
+		},
 		{name: "link out", files: map[string]string{"node_modules/a -> /etc": ""}, want: "node_modules/a is a link to /etc, which is outside"},
 		{name: "nothing", want: "package.json asks for no packages"},
 		{name: "failure", fail: "E404", want: "run npm: exit status 1: npm error code E404"},

@@ -22,7 +22,7 @@ type target struct {
 	version string // 3.12, 22, 3.3, 21; empty for provided
 	arch    string
 	host    string // architecture of this machine; empty when it is no Linux
-	glibc   int // minor version of the runtime's C library: 26 is 2.26
+	glibc   int    // minor version of the runtime's C library: 26 is 2.26
 }
 
 // The C libraries of the systems that runtimes are made on.

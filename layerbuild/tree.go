@@ -29,12 +29,12 @@ type file struct {
 	name   string // in the zip
 	size   int64
 	exec   bool
-	dir    bool   // an empty directory
-	target string // of a symbolic link
-	body   []byte // instead of the file, when not nil
+	dir    bool     // an empty directory
+	target string   // of a symbolic link
+	body   []byte   // instead of the file, when not nil
 	root   *os.Root // nil for what a link of the user's leads to
 	path   string   // below root
-	group  string // the package that it is of, as reports show it
+	group  string   // the package that it is of, as reports show it
 }
 
 func (t *tree) close() error {

@@ -157,7 +157,9 @@ func (l layer) invoke(t *testing.T, s *testkit.Server, runtime, file, code strin
 	}); err != nil {
 		t.Fatalf("CreateFunction: %v", err)
 	}
-	if err := lambda.NewFunctionActiveV2Waiter(client, func(o *lambda.FunctionActiveV2WaiterOptions) { o.MinDelay, o.MaxDelay = 20*time.Millisecond, time.Second }).Wait(
+	if err := lambda.NewFunctionActiveV2Waiter(client, func(o *lambda.FunctionActiveV2WaiterOptions) {
+		o.MinDelay, o.MaxDelay = 20*time.Millisecond, time.Second
+	}).Wait(
 		t.Context(), &lambda.GetFunctionInput{FunctionName: aws.String("uses")}, time.Minute); err != nil {
 		t.Fatalf("wait for the function: %v", err)
 	}
