@@ -196,7 +196,7 @@ func (p *pip) argv(args ...string) []string {
 // arguments are those of pip install for the target.
 func (b *builder) pipArguments(site, requirements, wheels string) []string {
 	args := []string{
-		"install", "--target", site, "--no-compile", "--progress-bar", "off", "--no-warn-script-location", "--only-binary", ":all:",
+		"install", "--target", site, "--no-compile", "--progress-bar", "off", "--no-warn-script-location", "--no-warn-conflicts", "--only-binary", ":all:",
 		"--implementation", "cp", "--python-version", b.target.pythonFull(), "--abi", "cp" + strings.ReplaceAll(b.target.version, ".", ""),
 	}
 	for _, platform := range b.target.wheelPlatforms() {

@@ -153,11 +153,11 @@ func nodeExtra(name string) string {
 }
 
 // pythonMentions returns what looks for code that refers to a directory: by its
-// dotted name, or relative to where it is.
+// dotted name, relative to where it is, or as a path.
 func pythonMentions(dir string) *regexp.Regexp {
 	dotted := regexp.QuoteMeta(strings.ReplaceAll(strings.TrimPrefix(dir, "python/"), "/", "."))
 	base := regexp.QuoteMeta(path.Base(dir))
-	return regexp.MustCompile(`\b` + dotted + `\b|from\s+\.+` + base + `\b|from\s+\.+\s+import\s[^\n]*\b` + base + `\b|["']` + base + `["'/]`)
+	return regexp.MustCompile(`\b` + dotted + `\b|from\s+\.+` + base + `\b|from\s+\.+\s+import\s[^\n]*\b` + base + `\b|["']` + base + `/`)
 }
 
 // nodeMentions is that for JavaScript: './test/x', "docs".

@@ -18,7 +18,7 @@ import (
 type buildLayerVerb struct {
 	Source     string            `arg:"" type:"path" help:"requirements.txt, pyproject.toml, package.json, Gemfile or pom.xml, with the lock file beside it, or a directory: one with such a file, or one that is taken as it is."`
 	Runtime    string            `required:"" help:"Runtime that the layer is for, such as python3.12."`
-	Arch       string            `env:"LAMINA_ARCH" enum:"x86_64,arm64" default:"x86_64" help:"Architecture that the layer is for: x86_64 or arm64."`
+	Arch       string            `env:"LAMINA_BUILD_ARCH" enum:"x86_64,arm64" default:"x86_64" help:"Architecture that the layer is for: x86_64 or arm64."`
 	Out        string            `short:"o" required:"" type:"path" help:"Zip to write."`
 	Plain      bool              `help:"Take a directory as it is, whatever files it has."`
 	Trim       bool              `help:"Leave out what functions don't need: tests, documentation, types, source maps, debugging information."`
@@ -26,7 +26,7 @@ type buildLayerVerb struct {
 	Compile    bool              `help:"Add compiled modules, which functions load faster. Needs the runtime's version of Python."`
 	FromSource bool              `help:"Build packages here that have nothing built for the architecture, though this machine has another."`
 	Timeout    time.Duration     `env:"LAMINA_BUILD_TIMEOUT" default:"10m" help:"The build may take this long."`
-	Tool       map[string]string `env:"LAMINA_TOOL" mapsep:"none" placeholder:"NAME=PATH" help:"Package manager to use: ${tools}. May be given several times; others are looked for in PATH."`
+	Tool       map[string]string `env:"LAMINA_BUILD_TOOL" mapsep:"none" placeholder:"NAME=PATH" help:"Package manager to use: ${tools}. May be given several times; others are looked for in PATH."`
 	output
 }
 
