@@ -59,12 +59,41 @@ type ArchiveEntry struct {
 	// Size is the number of bytes that [Inflater.Copy] writes.
 	Size int64
 
+	perm       fs.FileMode // as the zip has it
 	compressed int64
 	header     int64 // offset of the local header
 	data       int64 // offset of the bytes
 	crc        uint32
 	deflated   bool
 	source     io.ReaderAt
+}
+
+// String is the kind in a word.
+func (k ArchiveKind) String() string {
+	switch k {
+	case ArchiveDirectory:
+		return "directory"
+	case ArchiveSymlink:
+		return "symlink"
+	}
+	return "file"
+}
+
+// MarshalText writes the kind as String does.
+func (k ArchiveKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// DeclaredMode returns the permissions that the zip has for the entry, before the
+// rules of [ArchiveEntry.Mode] changed them. Others who unpack it take these.
+func (e *ArchiveEntry) DeclaredMode() fs.FileMode { return e.perm }
+
+// Overwritten returns the names of which the zip has more than one entry, once
+// for each entry that a later one overwrites.
+func (a *Archive) Overwritten() []string {
+	names := make([]string, 0, len(a.overwritten))
+	for _, e := range a.overwritten {
+		names = append(names, e.Name)
+	}
+	return names
 }
 
 // ArchiveReason says which rule an archive breaks.
@@ -214,7 +243,7 @@ func (rec zipRecord) entry(limits Limits) (ArchiveEntry, bool, error) {
 		return refuse(ArchiveBroken, errors.New("impossible size"))
 	}
 	e := ArchiveEntry{
-		Name: path.Clean(rec.name), Kind: kind, Modified: rec.modified, Size: int64(rec.size),
+		Name: path.Clean(rec.name), Kind: kind, Modified: rec.modified, Size: int64(rec.size), perm: rec.declaredMode(kind, perm),
 		compressed: int64(rec.compressed), header: int64(rec.header), crc: rec.crc, deflated: rec.method == methodDeflate,
 	}
 	if kind == ArchiveDirectory {

@@ -238,11 +238,26 @@ func dosTime(date, clock uint16) time.Time {
 // encrypted reports traditional, strong and central directory encryption.
 func (rec zipRecord) encrypted() bool { return rec.flags&(1<<0|1<<6|1<<13) != 0 }
 
+// declaredMode returns the permissions as the zip has them, where it can have
+// any, else the usual ones.
+func (rec zipRecord) declaredMode(kind ArchiveKind, perm fs.FileMode) fs.FileMode {
+	unix := rec.attributes >> 16
+	switch {
+	case rec.creator == madeOnUnix || rec.creator == madeOnMacOS:
+		return fs.FileMode(unix & 0o777)
+	case unix == 0 && kind == ArchiveDirectory:
+		return 0o755
+	}
+	return perm
+}
+
+// Who made a record.
+const madeOnUnix, madeOnMacOS = 3, 19
+
 // mode returns the kind and the permissions of an entry. It reports false for
 // what is neither file, directory nor symlink. A slash at the end of the name
 // makes a directory of anything but a device.
 func (rec zipRecord) mode() (ArchiveKind, fs.FileMode, bool) {
-	const madeOnUnix, madeOnMacOS = 3, 19
 	const typeMask, fifo, char, dir, block, regular, link, socket = 0xf000, 0x1000, 0x2000, 0x4000, 0x6000, 0x8000, 0xa000, 0xc000
 	unix := rec.attributes >> 16
 	if rec.creator != madeOnUnix && rec.creator != madeOnMacOS {

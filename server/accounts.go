@@ -12,9 +12,12 @@ type NewAccount struct {
 	Name string
 }
 
-// handleAccounts serves accounts and organizations to the operator.
-func (o Internal) handleAccounts(handle func(pattern string, answer func(*http.Request) (any, error))) {
-	operator := func(pattern string, answer func(*http.Request) (any, error)) {
+// handling has what answers a pattern serve it.
+type handling func(pattern string, answer func(*http.Request) (any, error))
+
+// operated refuses everybody but the operator.
+func (o Internal) operated(handle handling) handling {
+	return func(pattern string, answer func(*http.Request) (any, error)) {
 		handle(pattern, func(req *http.Request) (any, error) {
 			c, _ := identity.CallerOf(req.Context()) // handle saw to it that there is a root
 			if c.Account != o.Operator || c.Session != nil {
@@ -23,6 +26,10 @@ func (o Internal) handleAccounts(handle func(pattern string, answer func(*http.R
 			return answer(req)
 		})
 	}
+}
+
+// handleAccounts serves accounts and organizations to the operator.
+func (o Internal) handleAccounts(operator handling) {
 	named := func(answer func(*http.Request, string) (any, error)) func(*http.Request) (any, error) {
 		return func(req *http.Request) (any, error) {
 			var in NewAccount

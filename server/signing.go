@@ -48,6 +48,7 @@ const certificateBytes = 256 << 10
 type Internal struct {
 	Profiles SigningProfiles
 	Accounts *identity.Accounts
+	Layers   PulledLayers
 	// Operator is the account whose root may do what concerns other accounts.
 	Operator string
 	Log      *slog.Logger
@@ -68,6 +69,8 @@ type Internal struct {
 //	POST   /_lamina/organizations                  NewAccount
 //	PUT    /_lamina/organizations/{id}/accounts/{account}
 //	DELETE /_lamina/organizations/{id}/accounts/{account}
+//	PUT    /_lamina/layers/{arn}?{PulledLayer}     the zip
+//	DELETE /_lamina/layers/{arn}
 func NewInternal(o Internal) http.Handler {
 	mux := http.NewServeMux()
 	profiles, log := o.Profiles, o.Log
@@ -104,7 +107,8 @@ func NewInternal(o Internal) http.Handler {
 	handle("POST /_lamina/signing-profiles/{name}/revoke", func(req *http.Request) (any, error) {
 		return struct{}{}, profiles.RevokeSigningProfile(req.Context(), req.PathValue("name"))
 	})
-	o.handleAccounts(handle)
+	o.handleAccounts(o.operated(handle))
+	o.handleLayers(o.operated(handle))
 	handle("/", func(req *http.Request) (any, error) {
 		return nil, wire.UnknownOperation.Errorf("Lamina has no %s %s.", req.Method, req.URL.Path)
 	})

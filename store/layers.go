@@ -34,8 +34,28 @@ func (tx *Tx) NextLayerNumber(ctx context.Context, id lamina.LayerID) (int64, er
 	return n, nil
 }
 
-// InsertLayerVersion adds a version under a number that NextLayerNumber gave. It
-// fails with ErrExists if the number is taken and with ErrNotFound if the layer
+// RaiseLayerNumber has NextLayerNumber give numbers above n only, and returns the
+// last number that was given or raised to before, 0 when there was none. Others
+// who publish the same layer wait until the transaction ends.
+func (tx *Tx) RaiseLayerNumber(ctx context.Context, id lamina.LayerID, n int64) (before int64, err error) {
+	err = tx.one(ctx, func(r scanner) error { return r.Scan(&before) },
+		`INSERT INTO layer (account, region, name, last_number) VALUES ($1, $2, $3, 0)
+		ON CONFLICT (account, region, name) DO UPDATE SET last_number = layer.last_number
+		RETURNING last_number`,
+		id.Account, id.Region, id.Name)
+	if err == nil {
+		err = tx.exec(ctx, `UPDATE layer SET last_number = $4
+			WHERE account = $1 AND region = $2 AND name = $3 AND last_number < $4`,
+			id.Account, id.Region, id.Name, n)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("raise number of layer %s: %w", id.Name, err)
+	}
+	return before, nil
+}
+
+// InsertLayerVersion adds a version under a number that NextLayerNumber gave or
+// RaiseLayerNumber reached. It fails with ErrExists if the number is taken and with ErrNotFound if the layer
 // never had a number.
 func (tx *Tx) InsertLayerVersion(ctx context.Context, v lamina.LayerVersion) error {
 	if err := tx.insertLayerVersion(ctx, v); err != nil {

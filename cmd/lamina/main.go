@@ -33,8 +33,8 @@ type verbs struct {
 	Serve          serveVerb           `cmd:"" help:"Serve the Lambda API and run functions."`
 	Demo           demoVerb            `cmd:"" help:"Serve, and show the main job: a layer from a zip to a running function."`
 	Deploy         deployVerb          `cmd:"" help:"Deploy a template of CloudFormation or SAM with the code it names."`
-	Layer          layerVerbs          `cmd:"" help:"Layers: build them."`
 	Stack          stackVerbs          `cmd:"" help:"Stacks: what templates were deployed as."`
+	Layer          layerVerbs          `cmd:"" help:"Layers: built, published, looked into, compared, cleaned up, and pulled from AWS."`
 	Env            envVerb             `cmd:"" help:"Print export lines that point AWS clients at the server."`
 	Sign           signVerb            `cmd:"" help:"Sign a zip, for functions and layers that must come from an allowed publisher."`
 	Doctor         doctorVerb          `cmd:"" help:"Show what this machine offers, and what Lamina will use and enforce."`

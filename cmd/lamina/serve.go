@@ -233,7 +233,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 			server.LogsService:            server.NewLogs(kept, who.Authority, log),
 			server.RegistryService:        server.NewRegistry(who.Authority, log),
 			parameters.Service:            parameters.New(parameters.Options{Store: db, Authority: who.Authority, Log: log, Now: time.Now}),
-			server.SigningService:         server.NewInternal(server.Internal{Profiles: plane, Accounts: &identity.Accounts{Options: who}, Operator: root.AccountID, Log: log}),
+			server.SigningService:         server.NewInternal(server.Internal{Profiles: plane, Accounts: &identity.Accounts{Options: who}, Layers: plane, Operator: root.AccountID, Log: log}),
 		},
 	})
 

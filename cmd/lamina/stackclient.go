@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -22,6 +23,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"github.com/lamina-run/lamina/identity"
+	"github.com/lamina-run/lamina/server"
 )
 
 // stackServer says which server a verb talks to, and as whom.
@@ -30,7 +32,7 @@ type stackServer struct {
 	AccessKeyID     string `env:"LAMINA_ACCESS_KEY_ID,AWS_ACCESS_KEY_ID" placeholder:"ID" help:"Access key for --endpoint; the root key of --data without it."`
 	SecretAccessKey string `env:"LAMINA_SECRET_ACCESS_KEY,AWS_SECRET_ACCESS_KEY" placeholder:"KEY" help:"Secret of the access key."`
 	SessionToken    string `env:"LAMINA_SESSION_TOKEN,AWS_SESSION_TOKEN" placeholder:"TOKEN" help:"Token of the access key, when it is a session's."`
-	CABundle        string `env:"LAMINA_CA_BUNDLE,AWS_CA_BUNDLE" type:"path" placeholder:"FILE" help:"Certificates in PEM that --endpoint is trusted with."`
+	CABundle        string `env:"LAMINA_CA_BUNDLE,AWS_CA_BUNDLE" placeholder:"FILE" help:"Certificates in PEM that --endpoint is trusted with."`
 	Data            string `env:"LAMINA_DATA" default:"${data}" type:"path" help:"Data directory of the running server."`
 	Region          string `env:"LAMINA_REGION,AWS_REGION" default:"us-east-1" help:"Region to work in."`
 }
@@ -110,7 +112,7 @@ const maxAnswer = 64 << 20
 // is the hash of the request's body.
 func (c *stackClient) send(ctx context.Context, service string, req *http.Request, sum []byte) ([]byte, error) {
 	digest := hex.EncodeToString(sum)
-	if service == "s3" {
+	if service == "s3" || service == server.SigningService {
 		req.Header.Set("X-Amz-Content-Sha256", digest)
 	}
 	err := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = service == "s3" }).SignHTTP(ctx, c.key, req, digest, service, c.region, time.Now())
@@ -129,7 +131,7 @@ func (c *stackClient) send(ctx context.Context, service string, req *http.Reques
 	if resp.StatusCode < 300 {
 		return body, nil
 	}
-	refused := &apiError{Status: resp.StatusCode, Text: resp.Status}
+	refused := &apiError{Status: resp.StatusCode, Code: resp.Header.Get("X-Amzn-Errortype"), Text: resp.Status}
 	var query struct { // of the query protocol, or of S3
 		Code    string
 		Message string
@@ -146,7 +148,7 @@ func (c *stackClient) send(ctx context.Context, service string, req *http.Reques
 		}
 		refused.Code, refused.Text = query.Code, query.Message
 	case json.Unmarshal(body, &other) == nil:
-		refused.Code, refused.Text = other.Type[strings.LastIndexByte(other.Type, '#')+1:], other.Message
+		refused.Code, refused.Text = cmp.Or(other.Type[strings.LastIndexByte(other.Type, '#')+1:], refused.Code), other.Message
 	}
 	return nil, refused
 }

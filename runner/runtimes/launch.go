@@ -220,7 +220,8 @@ func environment(r Request) []string {
 
 	set("LANG", "en_US.UTF-8")
 	set("TZ", ":UTC")
-	path, libraries := "/usr/local/bin:/usr/bin/:/bin:/opt/bin", "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
+	path := "/usr/local/bin:/usr/bin/:/bin:" + lamina.SearchVariable(runtime, "PATH")
+	libraries := "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:" + lamina.SearchVariable(runtime, "LD_LIBRARY_PATH")
 	if runtime != "provided.al2" && runtime != "provided" {
 		path, libraries = "/var/lang/bin:"+path, "/var/lang/lib:"+libraries
 	}

@@ -142,7 +142,7 @@ func nodeOptions(in Interpreter, c lamina.Config) []string {
 
 func nodeEnvironment(runtime string, trust bool, set func(name, value string)) {
 	major := strings.TrimSuffix(strings.TrimPrefix(runtime, "nodejs"), ".x")
-	set("NODE_PATH", "/opt/nodejs/node"+major+"/node_modules:/opt/nodejs/node_modules:/var/runtime/node_modules:/var/runtime:/var/task")
+	set("NODE_PATH", lamina.SearchVariable(runtime, "NODE_PATH")+":/var/runtime/node_modules:/var/runtime:/var/task")
 	set("PWD", "/var/task")
 	set("SHLVL", "0")
 	if trust || major == "16" || major == "18" { // where AWS has none, the client hides it

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/lamina-run/lamina"
 )
 
 //go:embed ruby/bootstrap.rb
@@ -105,8 +107,8 @@ func rubyABI(runtime string) string { return strings.TrimPrefix(runtime, "ruby")
 func rubyEnvironment(runtime string, set func(name, value string)) {
 	abi := rubyABI(runtime)
 	set("GEM_HOME", "/var/runtime")
-	set("GEM_PATH", "/var/task/vendor/bundle/ruby/"+abi+":/opt/ruby/gems/"+abi+":/var/runtime:/var/runtime/ruby/"+abi)
-	set("RUBYLIB", "/var/runtime/gems/aws_lambda_ric-3.1.3/lib:/var/task:/var/runtime/lib:/opt/ruby/lib")
+	set("GEM_PATH", "/var/task/vendor/bundle/ruby/"+abi+":"+lamina.SearchVariable(runtime, "GEM_PATH")+":/var/runtime:/var/runtime/ruby/"+abi)
+	set("RUBYLIB", "/var/runtime/gems/aws_lambda_ric-3.1.3/lib:/var/task:/var/runtime/lib:"+lamina.SearchVariable(runtime, "RUBYLIB"))
 	set("PWD", "/var/task")
 	set("SHLVL", "0")
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/lamina-run/lamina/internal/testkit"
 )
 
-// TestScripts gives the scripts the built lamina in PATH, $ADDR (a free address),
-// and the commands healthy URL, which waits for a server, and appears FILE REGEXP,
+// TestScripts gives the scripts the built lamina in PATH, $ADDR and $ADDR2 (free
+// addresses), and the commands healthy URL, which waits for a server, and appears FILE REGEXP,
 // which waits for a text in a file.
 func TestScripts(t *testing.T) {
 	bin := filepath.Dir(testkit.Binary(t))
@@ -25,6 +25,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 			env.Setenv("ADDR", testkit.FreeAddress(t))
+			env.Setenv("ADDR2", testkit.FreeAddress(t))
 			env.Setenv("LAMINA", filepath.Join(bin, "lamina"))
 			env.Setenv("HOME", env.WorkDir)
 			// Interpreters that a version manager keeps per user stay findable.
