@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -36,6 +37,9 @@ type Options struct {
 	// Tools are paths of package managers by name, see [Tools]; others are looked
 	// for in PATH.
 	Tools map[string]string
+	// Output is a file that stays out of the layer, since the zip will take its
+	// place; "" is none. What Build writes to stays out as well, if it is a file.
+	Output string
 	// Env is the environment of the package managers.
 	Env []string
 	// Temp is where temporary directories are made; empty is the system's place.
@@ -115,7 +119,7 @@ func Build(ctx context.Context, out Output, o Options) (_ Result, err error) {
 	defer func() { err = errors.Join(err, fsx.RemoveAll(work)) }()
 	result := Result{Source: o.Source, Runtime: o.Runtime, Architecture: o.Arch}
 	b := &builder{Options: o, target: t, tools: &tools{named: o.Tools, env: o.Env, log: o.Log}, work: work, result: &result}
-	files := &tree{}
+	files := &tree{not: o.outputs(out)}
 	defer func() { err = errors.Join(err, files.close()) }()
 	if err := b.fill(ctx, files); err != nil {
 		return Result{}, fmt.Errorf("build from %s: %w", o.Source, err)
@@ -136,6 +140,19 @@ func Build(ctx context.Context, out Output, o Options) (_ Result, err error) {
 		return Result{}, err
 	}
 	return result, nil
+}
+
+// outputs are the files that may be in the source, and are no part of it.
+func (o Options) outputs(out Output) (not []fs.FileInfo) {
+	if info, err := os.Stat(o.Output); err == nil {
+		not = append(not, info)
+	}
+	if f, ok := out.(*os.File); ok {
+		if info, err := f.Stat(); err == nil {
+			not = append(not, info)
+		}
+	}
+	return not
 }
 
 // fill makes the tree and changes it as the options say.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -50,7 +51,7 @@ func (b *builder) node(ctx context.Context, files *tree) error {
 	if err := os.Mkdir(project, 0o700); err != nil {
 		return fmt.Errorf("make a temporary directory: %w", err)
 	}
-	if err := b.nodeProject(project); err != nil {
+	if err := b.nodeProject(project, files); err != nil {
 		return err
 	}
 	scripts := b.FromSource || b.target.isHost()
@@ -87,7 +88,7 @@ func (b *builder) node(ctx context.Context, files *tree) error {
 
 // nodeProject copies what npm needs of the user's project: it writes where it
 // works.
-func (b *builder) nodeProject(to string) error {
+func (b *builder) nodeProject(to string, files *tree) error {
 	text, err := readSmall(b.Source.path(b.Source.File))
 	if err != nil {
 		return fmt.Errorf("read %s: %w", b.Source.File, err)
@@ -110,7 +111,7 @@ func (b *builder) nodeProject(to string) error {
 		}
 	}
 	if local {
-		if err := copyProject(b.Source.Dir, to); err != nil {
+		if err := copyProject(b.Source.Dir, to, files.not); err != nil {
 			return fmt.Errorf("copy the project, since it has packages of its own: %w", err)
 		}
 	}
@@ -140,9 +141,9 @@ func localSpec(spec string) (string, bool) {
 const maxProject = 512 << 20
 
 // copyProject copies files and directories, without what was installed before.
-func copyProject(from, to string) error {
+func copyProject(from, to string, not []fs.FileInfo) error {
 	var size int64
-	t := &tree{skip: []string{"node_modules"}}
+	t := &tree{skip: []string{"node_modules"}, not: not}
 	if err := t.add(from, "", refuse); err != nil {
 		return errors.Join(err, t.close())
 	}

@@ -20,8 +20,9 @@ import (
 type tree struct {
 	files []file
 	roots []*os.Root
-	skip  []string // names that are left out, beside leftOut
-	cache bool     // compiled modules go in
+	skip  []string      // names that are left out, beside leftOut
+	cache bool          // compiled modules go in
+	not   []fs.FileInfo // files that are left out
 }
 
 // file is a name in the zip.
@@ -137,6 +138,7 @@ func (t *tree) walk(root *os.Root, dir, at string, out outward, above []fs.FileI
 		switch {
 		case info.IsDir():
 			err = t.walk(root, below, name, out, above)
+		case slices.ContainsFunc(t.not, func(one fs.FileInfo) bool { return os.SameFile(one, info) }):
 		case info.Mode().IsRegular():
 			err = t.append(file{name: name, size: info.Size(), exec: info.Mode()&0o100 != 0, root: root, path: below})
 		case info.Mode()&fs.ModeSymlink != 0:

@@ -63,7 +63,7 @@ func (v *buildLayerVerb) Run(ctx context.Context, s streams) error {
 	}()
 	result, err := layerbuild.Build(ctx, out, layerbuild.Options{
 		Source: source, Runtime: v.Runtime, Arch: v.Arch, Trim: v.Trim, WithoutSDK: v.WithoutSDK, Compile: v.Compile, FromSource: v.FromSource,
-		Timeout: v.Timeout, Tools: v.Tool, Env: os.Environ(), Log: s.notes,
+		Timeout: v.Timeout, Output: v.Out, Tools: v.Tool, Env: os.Environ(), Log: s.notes,
 	})
 	if _, tooLarge := errors.AsType[*layerbuild.TooLargeError](err); tooLarge {
 		reportLayer(s.notes, result)
@@ -106,7 +106,7 @@ func reportLayer(notes io.Writer, r layerbuild.Result) {
 	if r.CodeSize > 0 {
 		fmt.Fprintf(w, "zipped\t%s\t%s of the %s that can be uploaded directly\n", bytesText(r.CodeSize), percent(r.CodeSize, limits.ZippedUpload), bytesText(limits.ZippedUpload))
 	}
-	fmt.Fprintf(w, "unpacked\t%s\t%s of the %s that code and layers may have together\n", bytesText(r.UnpackedSize), percent(r.UnpackedSize, limits.Unzipped), bytesText(limits.Unzipped))
+	fmt.Fprintf(w, "unzipped\t%s\t%s of the %s that code and layers may have together\n", bytesText(r.UnpackedSize), percent(r.UnpackedSize, limits.Unzipped), bytesText(limits.Unzipped))
 	fmt.Fprintf(w, "files\t%d\t\n", r.Files)
 	_ = w.Flush() // to a terminal
 	if r.CodeSize > limits.ZippedUpload {
