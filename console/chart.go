@@ -64,7 +64,7 @@ const (
 	chartLeft   = 48
 	chartTop    = 12
 	chartBottom = 172
-	chartRows   = 200 // of a table
+	chartRows   = 60 // of a table
 )
 
 // newChart draws series over times, which are a period apart.
@@ -212,11 +212,11 @@ type functionFigures struct {
 	Since  time.Time
 	Period int64 // seconds
 	Points []struct {
-		Start                                                                time.Time
-		Invocations, Errors, Throttles, ConcurrentExecutions, ColdStarts     float64
-		AsyncEventsReceived, AsyncEventsDropped                              float64
-		Duration                                                             struct{ Average, Minimum, Maximum, P50, P90, P99 float64 }
-		ColdStart, InitDuration                                              struct{ Average, Maximum float64 }
+		Start                                                            time.Time
+		Invocations, Errors, Throttles, ConcurrentExecutions, ColdStarts float64
+		AsyncEventsReceived, AsyncEventsDropped                          float64
+		Duration                                                         struct{ Average, Minimum, Maximum, P50, P90, P99 float64 }
+		ColdStart, InitDuration                                          struct{ Average, Maximum float64 }
 	}
 }
 

@@ -330,10 +330,10 @@ func (v *visit) shortARN(arn string) string {
 
 type functionData struct {
 	*functionHead
-	Versions int
-	Aliases  []aliasConfig
-	URL      string
-	Charts   []chart
+	Versions   int
+	Aliases    []aliasConfig
+	URL        string
+	Charts     []chart
 	ChartsNote string
 }
 

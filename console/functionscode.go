@@ -145,6 +145,20 @@ type functionCodeData struct {
 	Wrong       string // why the archive can't be shown
 }
 
+// FileLink leads to the file whose path is put behind it.
+func (d functionCodeData) FileLink() string { return d.linkTo("path", "code", "file") }
+
+// DirLink leads to the directory whose path is put behind it.
+func (d functionCodeData) DirLink() string { return d.linkTo("dir", "code") }
+
+func (d functionCodeData) linkTo(parameter string, parts ...string) string {
+	p := d.Path(parts...)
+	if strings.Contains(p, "?") {
+		return p + "&" + parameter + "="
+	}
+	return p + "?" + parameter + "="
+}
+
 // functionCode shows what is in the function's archive.
 func (c *Console) functionCode(v *visit) error {
 	h, err := v.functionHead("code")
@@ -308,6 +322,8 @@ func (d *functionFileData) read(ctx context.Context, a *codeArchive) error {
 	switch {
 	case !utf8.Valid(text.Bytes()) || bytes.IndexByte(text.Bytes(), 0) >= 0:
 		d.Text, d.Fixed = "", "It is no text."
+	case escapedBytes(d.Text) > 2*editBytes:
+		d.Text, d.Fixed = "", "It is too large to be shown here."
 	case lineEnds(d.Text) == mixedEnds:
 		d.Shown, d.Fixed = true, "Its lines end in more than one way, which a browser can't keep."
 	default:

@@ -21,6 +21,14 @@ type functionSettingsData struct {
 	TagsKnown bool
 }
 
+// Levels are those of log records.
+func (functionSettingsData) Levels() []string {
+	return []string{"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"}
+}
+
+// SystemLevels are those of the platform's events.
+func (functionSettingsData) SystemLevels() []string { return []string{"DEBUG", "INFO", "WARN"} }
+
 // pair is a key with its value.
 type pair struct{ Key, Value string }
 
@@ -161,7 +169,7 @@ type functionEnvironmentData struct {
 	Variables []pair
 	Revision  string
 	Wrong     string
-	Most      int
+	Limit     int64 // bytes
 }
 
 // functionEnvironment shows names and values, and is where they are changed.
@@ -171,7 +179,7 @@ func (c *Console) functionEnvironment(v *visit) error {
 		return err
 	}
 	return v.showFunction("functionenv", "Environment", h, functionEnvironmentData{
-		functionHead: h, Variables: pairs(h.Config.Environment.Variables), Revision: h.Config.RevisionId, Most: v.o.Limits.EnvironmentBytes,
+		functionHead: h, Variables: pairs(h.Config.Environment.Variables), Revision: h.Config.RevisionId, Limit: int64(v.o.Limits.EnvironmentBytes),
 	})
 }
 
@@ -192,7 +200,7 @@ func (c *Console) setFunctionEnvironment(v *visit) error {
 		err = v.configure(h.Name, form.Get("revision"), map[string]any{"Environment": map[string]any{"Variables": variables}})
 	}
 	if r, ok := err.(*refusal); ok { //nolint:errorlint // nothing wraps it
-		d := functionEnvironmentData{functionHead: h, Revision: form.Get("revision"), Wrong: r.Message, Most: v.o.Limits.EnvironmentBytes}
+		d := functionEnvironmentData{functionHead: h, Revision: form.Get("revision"), Wrong: r.Message, Limit: int64(v.o.Limits.EnvironmentBytes)}
 		for i, key := range form["key"] {
 			if i < len(form["value"]) {
 				d.Variables = append(d.Variables, pair{key, form["value"][i]})

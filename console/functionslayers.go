@@ -62,6 +62,19 @@ type shadowText struct {
 	Same                 bool
 }
 
+// Place is the number of a layer for people.
+func (functionLayersData) Place(i int) int { return i + 1 }
+
+// Place is the number of the layer for people.
+func (attachedLayer) Place(i int) int { return i + 1 }
+
+// High is where the meter warns.
+func (m *mergedData) High() int64 { return m.Budget.Limit * 9 / 10 }
+
+// Link leads to the directory whose name is put behind it. A browser shows it with the
+// merged view at the top.
+func (m *mergedData) Link() string { return "?" + m.Query + "&dir=" }
+
 // shadowsShown bounds the list of what is hidden.
 const shadowsShown = 100
 

@@ -150,7 +150,9 @@ func runtimeNumber(runtime string) [2]int {
 	return n
 }
 
-func compareVersions(a, b [2]int) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) }
+func compareVersions(a, b [2]int) int {
+	return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1]))
+}
 
 // newFunctionData is the form, as it was filled in.
 type newFunctionData struct {
@@ -185,7 +187,7 @@ func (v *visit) functionRoles() ([]string, error) {
 	var roles []string
 	_, err := every(func(marker string) (string, error) {
 		var out struct {
-			Roles []struct{ Arn, AssumeRolePolicyDocument string } `xml:"Roles>member"`
+			Roles  []struct{ Arn, AssumeRolePolicyDocument string } `xml:"Roles>member"`
 			Marker string
 		}
 		in := url.Values{"MaxItems": {"1000"}}

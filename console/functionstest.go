@@ -87,7 +87,7 @@ func (c *Console) invokeFunction(v *visit) error {
 	h.Qualifier = form.Get("qualifier")
 	event := withEnds(form.Get("event"), unixEnds)
 	d := functionTestData{functionHead: h, Event: event, Type: form.Get("type"), Template: form.Get("template")}
-	if d.EventCut = len(event) > resultBytes; d.EventCut {
+	if d.EventCut = escapedBytes(event) > resultBytes; d.EventCut {
 		d.Event = ""
 	}
 	header := http.Header{"X-Amz-Invocation-Type": {d.Type}}
@@ -123,10 +123,7 @@ func resultOf(kind string, answer http.Header, text []byte, took time.Duration) 
 	if len(text) <= resultBytes && json.Indent(&pretty, text, "", "  ") == nil {
 		text = pretty.Bytes()
 	}
-	if r.Cut = len(text) > resultBytes; r.Cut {
-		text = text[:resultBytes]
-	}
-	r.Text = strings.ToValidUTF8(string(text), "�")
+	r.Text, r.Cut = cutText(strings.ToValidUTF8(string(text), "�"), resultBytes)
 	log, err := base64.StdEncoding.DecodeString(answer.Get("X-Amz-Log-Result"))
 	if err != nil {
 		log = nil // then there is none

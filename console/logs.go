@@ -250,9 +250,9 @@ func typedTime(text string, absent time.Time) (_ time.Time, wrong bool) {
 }
 
 const (
-	firstEvents = 500      // lines of a page
-	firstBytes  = 64 << 10 // of their text
-	tailEvents  = 10_000   // lines of one answer to a page that follows
+	firstEvents = 500         // lines of a page
+	firstBytes  = 64 << 10    // of them in the page, but for one line
+	tailEvents  = 10_000      // lines of one answer to a page that follows
 	tailBytes   = math.MaxInt // as much as a page of the service has: 1 MB
 
 	// lateness is how long after its time a line may arrive and is still shown.
@@ -354,9 +354,11 @@ func (v *visit) readTail(group, pattern string, streams []string, t *tailing, ev
 	}
 	var text strings.Builder
 	read := 0
-	for ; read < len(out.Events) && text.Len() < bytes; read++ {
+	for shown := 0; read < len(out.Events) && shown < bytes; read++ {
 		if e := &out.Events[read]; e.place().Number > t.seen(e.place()) {
-			writeEvent(&text, e)
+			line := eventLine(e)
+			shown += escapedBytes(line)
+			text.WriteString(line)
 		}
 	}
 	cut := read < len(out.Events)
@@ -416,8 +418,8 @@ func (t *tailing) forget(before int64) {
 	}
 }
 
-// writeEvent writes an event as a line: when, from which environment, what.
-func writeEvent(b *strings.Builder, e *logEvent) {
+// eventLine is an event for people: when, from which environment, what.
+func eventLine(e *logEvent) string {
 	stream := e.LogStreamName
 	if i := strings.LastIndexByte(stream, ']'); i >= 0 {
 		stream = stream[i+1:]
@@ -425,8 +427,7 @@ func writeEvent(b *strings.Builder, e *logEvent) {
 	if len(stream) > 6 {
 		stream = stream[:6]
 	}
-	fmt.Fprintf(b, "%s %-6s %s", time.UnixMilli(e.Timestamp).UTC().Format("2006-01-02 15:04:05.000"), printable(stream), logText(strings.TrimRight(e.Message, "\n")))
-	b.WriteByte('\n')
+	return fmt.Sprintf("%s %-6s %s\n", time.UnixMilli(e.Timestamp).UTC().Format("2006-01-02 15:04:05.000"), printable(stream), logText(strings.TrimRight(e.Message, "\n")))
 }
 
 // logTail answers the lines that follow as text, and where the next ones begin.

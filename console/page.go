@@ -162,6 +162,31 @@ func printable(name string) string {
 	return name
 }
 
+// escapedBytes is about how many bytes a text has in a page.
+func escapedBytes(text string) int {
+	n := len(text)
+	for i := range len(text) {
+		switch text[i] {
+		case '"', '\'', '&', '<', '>', '+', 0:
+			n += 4
+		}
+	}
+	return n
+}
+
+// cutText is the beginning of a text that has at most so many bytes in a page, and
+// whether that is not all of it.
+func cutText(text string, most int) (string, bool) {
+	if escapedBytes(text) <= most {
+		return text, false
+	}
+	text = text[:min(len(text), most)]
+	for escapedBytes(text) > most {
+		text = text[:len(text)*3/4]
+	}
+	return strings.ToValidUTF8(text, ""), true
+}
+
 // whenText tells a time of the API, in UTC.
 func whenText(text string) string {
 	for _, layout := range []string{"2006-01-02T15:04:05.999-0700", time.RFC3339Nano} {
@@ -172,8 +197,7 @@ func whenText(text string) string {
 	return text
 }
 
-// show answers a page. What goes wrong in it is told in the log and breaks the
-// answer off, as its beginning may be sent.
+// show answers a page. A template that fails panics; nothing of it is sent then.
 func (v *visit) show(status int, name string, p page) {
 	t, ok := templates[name]
 	if !ok {

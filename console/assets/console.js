@@ -79,6 +79,79 @@
 			tell();
 		},
 
+		// data-mirror="#id": a slider that moves with a number field, and moves it.
+		mirror(slider) {
+			const field = document.querySelector(slider.dataset.mirror);
+			if (!field) return;
+			const follow = () => { slider.value = field.value; };
+			slider.addEventListener("input", () => {
+				field.value = slider.value;
+				field.dispatchEvent(new Event("change", { bubbles: true }));
+			});
+			field.addEventListener("input", follow);
+			follow();
+		},
+
+		// data-preview="path": a form with layers whose merged view, #merged, is fetched
+		// again when their order changes, before anything is saved.
+		preview(form) {
+			let turn = 0;
+			form.addEventListener("change", async () => {
+				const mine = ++turn, query = new URLSearchParams();
+				for (const [name, value] of new FormData(form)) {
+					if (["layer", "add", "addarn"].includes(name) && value.trim()) query.append("layer", value.trim());
+				}
+				if (!query.size) query.set("none", "1");
+				try {
+					const answer = await fetch(form.dataset.preview + "?" + query, { headers: { "X-Console-Part": "1" } });
+					const fresh = answer.ok && parse(await answer.text()).querySelector("#merged");
+					const old = document.querySelector("#merged");
+					if (mine !== turn || !fresh || !old) return;
+					old.replaceWith(fresh);
+					setUp(fresh);
+					const note = document.createElement("p");
+					note.className = "note warn";
+					note.textContent = "This is a preview: nothing is saved yet.";
+					fresh.prepend(note);
+					say("The view of /opt is a preview now");
+				} catch { /* the button Preview does the same */ }
+			});
+		},
+
+		// data-events="key" data-field="#id": events that this browser keeps, to choose from.
+		events(box) {
+			const key = "lamina-events " + box.dataset.events, field = document.querySelector(box.dataset.field);
+			const list = box.querySelector("[data-saved]"), name = box.querySelector("[data-name]");
+			const most = 50, largest = 256 * 1024; // events, characters
+			const read = () => {
+				try { return Object.entries(JSON.parse(localStorage.getItem(key)) || {}).filter(([, text]) => typeof text === "string"); } catch { return []; }
+			};
+			const write = (all) => {
+				try { localStorage.setItem(key, JSON.stringify(Object.fromEntries(all))); return true; } catch { say("The browser keeps no more events"); return false; }
+			};
+			const show = (chosen) => {
+				list.replaceChildren(new Option("", ""), ...read().map(([n]) => new Option(n, n, false, n === chosen)));
+			};
+			list.addEventListener("change", () => {
+				const found = read().find(([n]) => n === list.value);
+				if (!found) return;
+				name.value = found[0];
+				field.value = found[1];
+			});
+			box.querySelector("[data-save]").addEventListener("click", () => {
+				const called = name.value.trim();
+				if (!called) { name.focus(); say("Give the event a name"); return; }
+				const all = read().filter(([n]) => n !== called);
+				if (all.length >= most || field.value.length > largest) { say("The browser keeps no more events"); return; }
+				if (write([...all, [called, field.value]])) { show(called); say("Event " + called + " saved"); }
+			});
+			box.querySelector("[data-forget]").addEventListener("click", () => {
+				const called = list.value || name.value.trim();
+				if (write(read().filter(([n]) => n !== called))) { show(""); name.value = ""; say("Event deleted"); }
+			});
+			show("");
+		},
+
 		// data-drop: takes files that are dropped for the file field within.
 		drop(zone) {
 			const field = zone.querySelector("input[type=file]"), name = zone.querySelector("[data-name]");
