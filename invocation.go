@@ -43,6 +43,8 @@ type Result struct {
 	// LogTail holds at most the last 4 KB of the invocation's log when
 	// Invocation.Tail asked for it.
 	LogTail []byte
+	// Measures tell what it took.
+	Measures Measures
 }
 
 // Unhandled is the only kind of function error that AWS reports today.

@@ -102,12 +102,13 @@ func lineageOf(f FunctionID) string {
 	return hexOf(uint64(h.Sum32()), 8)
 }
 
+const hexDigits = "0123456789abcdef"
+
 // hexOf writes the last n hexadecimal digits of v.
 func hexOf(v uint64, n int) string {
-	const digits = "0123456789abcdef"
 	text := make([]byte, n)
 	for i := n - 1; i >= 0; i-- {
-		text[i] = digits[v&15]
+		text[i] = hexDigits[v&15]
 		v >>= 4
 	}
 	return string(text)
@@ -119,6 +120,103 @@ func plain(s string) bool {
 		if b := s[i]; b <= ' ' && b != ' ' || b >= 0x7f || b == '"' || b == '\\' {
 			return false
 		}
+	}
+	return true
+}
+
+// Span is where in a trace something happens, as OpenTelemetry has it.
+type Span struct {
+	Trace   [16]byte
+	ID      [8]byte // zero when nothing of the trace happened before
+	Sampled bool    // the trace is wanted
+	Decided bool    // whoever began it said whether it is
+}
+
+// SpanOf reads an X-Amzn-Trace-Id header. It is not ok when the header has no
+// Root, or none as X-Ray makes them.
+func SpanOf(header string) (s Span, ok bool) {
+	if len(header) > maxTrace {
+		return Span{}, false
+	}
+	for part := range strings.SplitSeq(header, ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+		switch name {
+		case "Root":
+			// 1-5759e988-bd862e3fe1be46a994272793
+			ok = len(value) == 35 && value[:2] == "1-" && value[10] == '-' && fromHex(s.Trace[:4], value[2:10]) && fromHex(s.Trace[4:], value[11:])
+		case "Parent":
+			if len(value) != 16 || !fromHex(s.ID[:], value) {
+				s.ID = [8]byte{}
+			}
+		case "Sampled":
+			s.Sampled, s.Decided = value == "1", value == "1" || value == "0"
+		}
+	}
+	if !ok || s.Trace == [16]byte{} {
+		return Span{}, false
+	}
+	return s, true
+}
+
+// Header is the X-Amzn-Trace-Id header that leads to the span, with the Lineage
+// of another.
+func (s Span) Header(other string) string {
+	t := trace{root: "1-" + toHex(s.Trace[:4]) + "-" + toHex(s.Trace[4:]), parent: toHex(s.ID[:]), sampled: "0"}
+	if s.Sampled {
+		t.sampled = "1"
+	}
+	if len(other) <= maxTrace && plain(other) {
+		for part := range strings.SplitSeq(other, ";") {
+			if lineage, ok := strings.CutPrefix(strings.TrimSpace(part), "Lineage="); ok {
+				t.lineage = lineage
+			}
+		}
+	}
+	return t.String()
+}
+
+// TraceParent is the X-Amzn-Trace-Id header that says what a traceparent of the
+// W3C does; empty for one that is not valid.
+func TraceParent(header string) string {
+	// 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
+	if len(header) < 55 || len(header) > maxTrace || header[2] != '-' || header[35] != '-' || header[52] != '-' {
+		return ""
+	}
+	var version, flags [1]byte
+	var s Span
+	if !fromHex(version[:], header[:2]) || !fromHex(s.Trace[:], header[3:35]) || !fromHex(s.ID[:], header[36:52]) || !fromHex(flags[:], header[53:55]) {
+		return ""
+	}
+	// Later versions may say more, after a hyphen; this one may not.
+	if version[0] == 0xff || version[0] == 0 && len(header) > 55 || len(header) > 55 && header[55] != '-' {
+		return ""
+	}
+	if s.Trace == [16]byte{} || s.ID == [8]byte{} {
+		return ""
+	}
+	s.Sampled = flags[0]&1 == 1
+	return s.Header("")
+}
+
+func toHex(b []byte) string {
+	text := make([]byte, 0, 32)
+	for _, c := range b {
+		text = append(text, hexDigits[c>>4], hexDigits[c&15])
+	}
+	return string(text)
+}
+
+// fromHex reads lower-case digits, twice as many as there is room for.
+func fromHex(to []byte, text string) bool {
+	if len(text) != 2*len(to) {
+		return false
+	}
+	for i := range to {
+		high, low := strings.IndexByte(hexDigits, text[2*i]), strings.IndexByte(hexDigits, text[2*i+1])
+		if high < 0 || low < 0 {
+			return false
+		}
+		to[i] = byte(high<<4 | low)
 	}
 	return true
 }

@@ -51,6 +51,70 @@ func FuzzTrace(f *testing.F) {
 	})
 }
 
+func TestTraceParent(t *testing.T) {
+	t.Parallel()
+	const id, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+	const want = "Root=1-0af76519-16cd43dd8448eb211c80319c;Parent=" + parent + ";Sampled="
+	for header, want := range map[string]string{
+		"00-" + id + "-" + parent + "-01":                      want + "1",
+		"00-" + id + "-" + parent + "-00":                      want + "0",
+		"00-" + id + "-" + parent + "-03":                      want + "1",
+		"cc-" + id + "-" + parent + "-01-more":                 want + "1",
+		"00-" + id + "-" + parent + "-01-more":                 "",
+		"cc-" + id + "-" + parent + "-01.more":                 "",
+		"ff-" + id + "-" + parent + "-01":                      "",
+		"00-" + strings.ToUpper(id) + "-" + parent + "-01":     "",
+		"00-" + strings.Repeat("0", 32) + "-" + parent + "-01": "",
+		"00-" + id + "-0000000000000000-01":                    "",
+		"00-" + id + "-" + parent:                              "",
+		"":                                                     "",
+	} {
+		if got := TraceParent(header); got != want {
+			t.Errorf("TraceParent(%q) = %q; want %q", header, got, want)
+		}
+	}
+}
+
+func TestSpan(t *testing.T) {
+	t.Parallel()
+	const root = "Root=1-5759e988-bd862e3fe1be46a994272793"
+	for _, c := range []struct {
+		name, header, want string // want is the header again, empty when there is no span
+		decided            bool
+	}{
+		{"all of it", root + ";Parent=53995c3f42cd8ad8;Sampled=1;Lineage=a87bd80c:4", root + ";Parent=53995c3f42cd8ad8;Sampled=1;Lineage=a87bd80c:4", true},
+		{"not wanted", root + ";Parent=53995c3f42cd8ad8;Sampled=0", root + ";Parent=53995c3f42cd8ad8;Sampled=0", true},
+		{"not decided", root + ";Sampled=?", root + ";Parent=0000000000000000;Sampled=0", false},
+		{"a parent of another length", root + ";Parent=53995c3f;Sampled=1", root + ";Parent=0000000000000000;Sampled=1", true},
+		{"in another order, with blanks", "Sampled=1; Parent=53995c3f42cd8ad8; " + root, root + ";Parent=53995c3f42cd8ad8;Sampled=1", true},
+		{"no root", "Parent=53995c3f42cd8ad8;Sampled=1", "", false},
+		{"another kind of root", "Root=abc", "", false},
+		{"a root of zeros", "Root=1-00000000-000000000000000000000000", "", false},
+	} {
+		s, ok := SpanOf(c.header)
+		if got := s.Header(c.header); ok != (c.want != "") || ok && got != c.want || s.Decided != c.decided {
+			t.Errorf("%s: %q, %v, decided %v; want %q", c.name, got, ok, s.Decided, c.want)
+		}
+	}
+}
+
+func FuzzSpan(f *testing.F) {
+	f.Add("Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1;Lineage=a87bd80c:4")
+	f.Add("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+	f.Fuzz(func(t *testing.T, header string) {
+		for _, text := range []string{header, TraceParent(header)} {
+			s, ok := SpanOf(text)
+			if !ok {
+				continue
+			}
+			next := s.Header(text)
+			if again, ok := SpanOf(next); !plain(next) || !ok || again.Trace != s.Trace || again.ID != s.ID || again.Sampled != s.Sampled {
+				t.Errorf("SpanOf(%q) = %+v, whose header %q is another", text, s, next)
+			}
+		}
+	})
+}
+
 // BenchmarkTrace is what following chains adds to each invocation.
 func BenchmarkTrace(b *testing.B) {
 	f := FunctionID{Scope: Scope{Account: "000000000000", Region: "eu-west-1"}, Name: "fn"}

@@ -179,6 +179,20 @@ func searchedIn(tree *contents.Tree, declared []string) []searched {
 			all[i].Runtimes = append(all[i].Runtimes, r)
 		}
 	}
+	// What all runtimes look in comes after what is for one language.
+	common := lamina.RuntimeSearchPaths("")
+	isCommon := func(s searched) bool {
+		return slices.ContainsFunc(common, func(p lamina.SearchPath) bool { return p.Path == s.Path })
+	}
+	slices.SortStableFunc(all, func(a, b searched) int {
+		switch x, y := isCommon(a), isCommon(b); {
+		case x == y:
+			return 0
+		case y:
+			return -1
+		}
+		return 1
+	})
 	return all
 }
 

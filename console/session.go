@@ -93,9 +93,13 @@ func (v *visit) openSession() session {
 	return v.newSession()
 }
 
-// newSession begins a session of nobody.
+// newSession begins a session of nobody. A form of elsewhere, which came without
+// the cookie, does not replace it.
 func (v *visit) newSession() session {
 	s := session{ID: newToken(), CSRF: newToken(), Expires: v.o.Now().Add(sessionLife)}
+	if v.origin.Check(v.req) != nil {
+		return s
+	}
 	if err := v.keepSession(s); err != nil {
 		panic(err) // four short strings
 	}
@@ -111,14 +115,16 @@ func (v *visit) keepSession(s session) error {
 	return nil
 }
 
+// setCookie sets a cookie that comes along with links from elsewhere, which only
+// show something, and with no form or script of elsewhere.
 func (v *visit) setCookie(name, value string, expires time.Time) {
 	http.SetCookie(v.w, &http.Cookie{
-		Name: name, Value: value, Path: Path, Expires: expires, Secure: v.req.TLS != nil, HttpOnly: true, SameSite: http.SameSiteStrictMode,
+		Name: name, Value: value, Path: Path, Expires: expires, Secure: v.req.TLS != nil, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})
 }
 
 func (v *visit) clearCookie(name string) {
-	http.SetCookie(v.w, &http.Cookie{Name: name, Path: Path, MaxAge: -1, Secure: v.req.TLS != nil, HttpOnly: true, SameSite: http.SameSiteStrictMode})
+	http.SetCookie(v.w, &http.Cookie{Name: name, Path: Path, MaxAge: -1, Secure: v.req.TLS != nil, HttpOnly: true, SameSite: http.SameSiteLaxMode})
 }
 
 // note is told once, on the next page.

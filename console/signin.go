@@ -30,6 +30,11 @@ func wayBack(to string) string {
 	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(to, Path) || strings.ContainsAny(to, "\\\r\n") {
 		return Path
 	}
+	for part := range strings.SplitSeq(u.Path, "/") {
+		if part == "." || part == ".." { // leads out of the console, to what others stored
+			return Path
+		}
+	}
 	return to
 }
 

@@ -103,6 +103,9 @@ func count[K comparable](f *inFlight, counters map[K]int64, key K) (release func
 // many at a time, or within a second. Release it as [inFlight.acquire] says.
 func (p *Plane) enter(ctx context.Context, v runnable) (release func(), err error) {
 	release, err = p.occupy(ctx, v)
+	if wire.TooManyRequests.Is(err) {
+		p.meter.Throttle(v.Function)
+	}
 	if err != nil || p.limits.RequestRate == 0 {
 		return release, err
 	}
@@ -112,6 +115,7 @@ func (p *Plane) enter(ctx context.Context, v runnable) (release func(), err erro
 	}
 	if !p.concurrency.take(key, float64(concurrency*p.limits.RequestRate), p.now()) {
 		release()
+		p.meter.Throttle(v.Function)
 		return nil, errThrottled(reason)
 	}
 	return release, nil

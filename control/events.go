@@ -67,6 +67,8 @@ func (p *Plane) accept(ctx context.Context, ref reference, payload []byte, clien
 	if err != nil {
 		return fmt.Errorf("queue an event for %s: %w", ref.arn(), err)
 	}
+	wire.RecordOf(ctx).Trace = e.TraceID
+	p.meter.ReceiveEvent(ref.FunctionID)
 	p.wakeEvents()
 	return nil
 }
@@ -307,6 +309,7 @@ func (p *Plane) try(ctx context.Context, owner string, e lamina.Event) {
 	switch condition {
 	case "", lamina.EventSuccess:
 	default:
+		p.meter.DropEvent(e.Function)
 		p.log.LogAttrs(ctx, slog.LevelWarn, "event dropped", append(attrs, slog.String("condition", string(condition)))...)
 	}
 }
@@ -337,14 +340,17 @@ func (p *Plane) attempt(ctx context.Context, e *lamina.Event, policy lamina.Even
 		return "", 0, err
 	}
 	release, err := p.occupy(ctx, v)
+	if wire.TooManyRequests.Is(err) {
+		p.meter.Throttle(v.Function)
+	}
 	if err != nil {
 		return "", 0, err
 	}
 	defer release()
-	result, err := p.invoker.Invoke(ctx, lamina.Invocation{
+	result, err := p.run(ctx, lamina.Invocation{
 		RequestID: e.RequestID, Version: v.Version, InvokedARN: ref.arn(), Payload: e.Payload, ClientContext: e.ClientContext,
 		TraceID: trace,
-	})
+	}, max(p.now().Sub(e.Accepted), 1)) // an event has an age
 	if err != nil {
 		return "", 0, p.invokeError(ref, err)
 	}

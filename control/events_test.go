@@ -69,6 +69,8 @@ type eventOptions struct {
 	limits func(*lamina.Limits)
 	queues control.Queues
 	log    io.Writer // nil drops it
+	meter  control.Meter
+	tracer control.Tracer
 }
 
 func startEvents(t *testing.T, o eventOptions) *eventServer {
@@ -92,7 +94,7 @@ func startEvents(t *testing.T, o eventOptions) *eventServer {
 	}
 	s.Plane = control.New(control.Options{
 		Store: db, Invoker: s.eventInvoker, Locations: noLocations{}, Limits: limits, Log: log,
-		Queues: o.queues, DeliveryDelay: func(int) time.Duration { return 10 * time.Millisecond },
+		Meter: o.meter, Tracer: o.tracer, Queues: o.queues, DeliveryDelay: func(int) time.Duration { return 10 * time.Millisecond },
 		Now:          func() time.Time { return time.Now().Add(time.Duration(s.late.Load())) },
 		EventsAtOnce: o.atOnce, EventRetryDelay: func(attempts int) time.Duration { return o.delay * time.Duration(attempts) },
 	})

@@ -59,10 +59,10 @@ func (p *Plane) Invoke(ctx context.Context, in *wire.InvocationRequest) (*wire.I
 		return nil, err
 	}
 	defer release()
-	result, err := p.invoker.Invoke(ctx, lamina.Invocation{
+	result, err := p.run(ctx, lamina.Invocation{
 		RequestID: wire.RequestID(ctx), Version: v.Version, InvokedARN: ref.arn(), Payload: payload,
 		ClientContext: clientContext, Tail: value(in.LogType) == "Tail", TraceID: trace,
-	})
+	}, 0)
 	if err != nil {
 		return nil, p.invokeError(ref, err)
 	}

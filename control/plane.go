@@ -90,6 +90,11 @@ type Options struct {
 	// keeps them unchecked.
 	Networks Networks
 
+	// Meter counts invocations; nil counts none.
+	Meter Meter
+	// Tracer follows invocations; nil follows none.
+	Tracer Tracer
+
 	// EventsAtOnce bounds how many events run at the same time; 0 is 64.
 	EventsAtOnce int
 	// EventRetryDelay is the wait after so many failed attempts of an event; nil
@@ -119,6 +124,9 @@ type Plane struct {
 
 	directories Directories
 
+	meter  Meter
+	tracer Tracer
+
 	objects       Objects
 	objectsDecide bool
 	stage         func(context.Context) (wire.Upload, error)
@@ -145,6 +153,7 @@ func New(o Options) *Plane {
 		mappings:    make(alarm, 1),
 
 		objects: o.Objects, objectsDecide: o.ObjectsDecide, stage: o.Stage, directories: o.Directories, networks: o.Networks,
+		meter: o.Meter, tracer: o.Tracer,
 		provisioner: o.Provisioner, provisionWake: make(chan struct{}, 1),
 
 		eventsAtOnce: o.EventsAtOnce, eventRetryDelay: o.EventRetryDelay, eventsWake: make(chan struct{}, 1),
@@ -152,6 +161,9 @@ func New(o Options) *Plane {
 	}
 	if p.authority == nil {
 		p.authority = ownAccount{}
+	}
+	if p.meter == nil {
+		p.meter = noMeter{}
 	}
 	if p.urlAddress = o.URLAddress; p.urlAddress == nil {
 		p.urlAddress = func(_ context.Context, u lamina.FunctionURL) string { return u.Address() }

@@ -20,6 +20,7 @@ func (p *Plane) registerRecursion(r *wire.Router) {
 // the function often enough, unless the function may be in a loop.
 func (p *Plane) trace(ctx context.Context, v runnable, header string) (string, error) {
 	next, visits := lamina.Trace(header, v.Function, p.now())
+	wire.RecordOf(ctx).Trace = next
 	if visits < lamina.MostVisits {
 		return next, nil
 	}

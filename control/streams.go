@@ -46,7 +46,7 @@ func (p *Plane) respond(ctx context.Context, in lamina.Invocation, release func(
 				r.err = fmt.Errorf("panic: %v\n%s", broken, debug.Stack())
 			}
 		}()
-		r.result, r.err = p.invoker.Invoke(ctx, in)
+		r.result, r.err = p.run(ctx, in, 0)
 	}()
 	r.stop = context.AfterFunc(ctx, r.pipe.abandon)
 	select {

@@ -116,7 +116,7 @@ func (p *Plane) InvokeURL(ctx context.Context, u ServedURL, in URLRequest) (lami
 		return lamina.Result{}, err
 	}
 	defer release()
-	result, err := p.invoker.Invoke(ctx, invocation)
+	result, err := p.run(ctx, invocation, 0)
 	if err != nil {
 		return lamina.Result{}, p.invokeError(ref, err)
 	}

@@ -48,7 +48,8 @@ type environment struct {
 	initialized bool                           // they have asked for an invocation
 	restarted   bool                           // they are not the sandbox's first
 	init        atomic.Pointer[initialization] // the last one
-	peak        int64                          // bytes, as last seen
+	peak        atomic.Int64                   // bytes, as last seen
+	made        lamina.ColdStart               // what it took, Init with the first invocation
 
 	hub      *telemetry.Hub
 	external []string        // extensions in /opt/extensions
@@ -74,10 +75,12 @@ func (e *environment) outlived(now time.Time) bool { return !e.until.IsZero() &&
 // one of those of s. On an error the slot stays the caller's.
 func (r *Runner) start(p *pool, v lamina.Version, s *provision) (_ *environment, err error) {
 	ctx := r.life
+	began := r.options.Now()
 	archives, err := r.acquire(ctx, v)
 	if err != nil {
 		return nil, err
 	}
+	acquired := r.options.Now()
 	defer func() {
 		if err != nil {
 			archives.release()
@@ -105,6 +108,7 @@ func (r *Runner) start(p *pool, v lamina.Version, s *provision) (_ *environment,
 	for i, b := range launch.Binds {
 		spec.Binds[i] = sandbox.Bind(b)
 	}
+	launched := r.options.Now()
 	box, err := r.options.Sandboxes.Start(ctx, spec)
 	if err != nil {
 		return nil, err
@@ -112,6 +116,7 @@ func (r *Runner) start(p *pool, v lamina.Version, s *provision) (_ *environment,
 	e := &environment{
 		runner: r, pool: p, provision: s, version: v, launch: launch, archives: archives, box: box,
 		timer: time.NewTimer(time.Hour), alive: map[string]bool{},
+		made: lamina.ColdStart{At: began, Archives: acquired.Sub(began), Runtime: launched.Sub(acquired), Sandbox: r.options.Now().Sub(launched)},
 	}
 	if t := request.Credentials.Expires; !t.IsZero() {
 		e.until = t.Add(-longest)
@@ -421,6 +426,10 @@ func (e *environment) judge(requestID string, end *ending, timeout time.Duration
 func (e *environment) conclude(in *lamina.Invocation, end ending, timeout time.Duration, cold, suppressed bool) (lamina.Result, bool, error) {
 	result, v := e.judge(in.RequestID, &end, timeout)
 	rep := e.report(&end, cold, suppressed)
+	result.Measures.Start, result.Measures.Duration = rep.start, max(end.at.Sub(rep.start), 0)
+	if cold {
+		e.made.Init = rep.init
+	}
 	if e.out.details(v.status) {
 		produced := int64(len(result.Payload))
 		if end.outcome != nil {
@@ -495,9 +504,9 @@ func (e *environment) report(end *ending, cold, suppressed bool) report {
 // what was seen last counts.
 func (e *environment) measure(r *report) {
 	if peak, err := e.box.PeakMemory(); err == nil {
-		e.peak = peak
+		e.peak.Store(peak)
 	}
-	r.peak = e.peak
+	r.peak = e.peak.Load()
 }
 
 func sentence(errno syscall.Errno) string {

@@ -135,8 +135,9 @@ func (r *Runner) Environments() Stats {
 }
 
 // take returns an idle environment of v. Without one it returns nil and its
-// pool, and the caller has a slot for a new environment.
-func (r *Runner) take(ctx context.Context, v *lamina.Version) (*environment, *pool, error) {
+// pool, and the caller has a slot for a new environment. It adds to waited how
+// long there was neither.
+func (r *Runner) take(ctx context.Context, v *lamina.Version, waited *time.Duration) (*environment, *pool, error) {
 	r.mu.Lock()
 	if r.stopped {
 		r.mu.Unlock()
@@ -172,6 +173,8 @@ func (r *Runner) take(ctx context.Context, v *lamina.Version) (*environment, *po
 	r.waiting = append(r.waiting, w)
 	r.mu.Unlock()
 
+	since := r.options.Now()
+	defer func() { *waited += r.options.Now().Sub(since) }()
 	patience := time.NewTimer(time.Duration(v.Config.Timeout) * time.Second)
 	defer patience.Stop()
 	var err error

@@ -275,12 +275,14 @@ func (r *Runner) Invoke(ctx context.Context, in lamina.Invocation) (lamina.Resul
 		return lamina.Result{}, fmt.Errorf("invoke %s: %w", in.Version.ARN(), err)
 	}
 	in.Version.Code.Generation = generation
+	waited := time.Duration(0)
 	for {
-		e, p, err := r.take(ctx, &in.Version)
+		e, p, err := r.take(ctx, &in.Version, &waited)
 		if err != nil {
 			return lamina.Result{}, fmt.Errorf("invoke %s: %w", in.Version.ARN(), err)
 		}
-		if e == nil {
+		cold := e == nil
+		if cold {
 			e, err = r.start(p, in.Version, nil)
 			if err != nil {
 				r.free(p)
@@ -292,6 +294,11 @@ func (r *Runner) Invoke(ctx context.Context, in lamina.Invocation) (lamina.Resul
 			}
 		}
 		result, reusable, err := e.invoke(&in)
+		result.Measures.Waited = waited
+		if cold {
+			made := e.made // put may let another invocation have the environment
+			result.Measures.Cold = &made
+		}
 		if in.Sink != nil && !errors.Is(err, errGone) {
 			in.Sink.End() // before put, which may wait for a connection that writes
 		}

@@ -7,8 +7,10 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/lamina-run/lamina/identity"
+	"github.com/lamina-run/lamina/traces"
 	"github.com/lamina-run/lamina/wire"
 )
 
@@ -50,6 +52,13 @@ func (s *Server) inside(service string, caller identity.Caller, req *http.Reques
 	answer := &insideAnswer{header: http.Header{"X-Amzn-Requestid": {id}}}
 	told := &statusWriter{ResponseWriter: answer, status: http.StatusOK}
 	broken := false
+	if s.o.Tracer != nil && service == lambdaService {
+		var end func()
+		ctx, end = s.follow(ctx, req, time.Now(), func() traces.Request {
+			return traces.Request{Service: "Lambda", Operation: record.Operation, Account: caller.Account, Region: caller.Region, Status: told.status}
+		})
+		defer end()
+	}
 	func() {
 		defer s.audit(caller, record, told, id)
 		defer func() {

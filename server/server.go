@@ -16,9 +16,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lamina-run/lamina"
 	"github.com/lamina-run/lamina/audit"
 	"github.com/lamina-run/lamina/control"
 	"github.com/lamina-run/lamina/identity"
+	"github.com/lamina-run/lamina/traces"
 	"github.com/lamina-run/lamina/wire"
 	"github.com/lamina-run/lamina/wire/jsontarget"
 	"github.com/lamina-run/lamina/wire/query"
@@ -43,6 +45,13 @@ type Options struct {
 	Responses http.Handler
 	// Plane answers at function URLs; nil serves none.
 	Plane *control.Plane
+	// Metrics answers MetricsPath; nil answers nothing there.
+	Metrics http.Handler
+	// Answered is told of each answer and the service it came from: a signing name,
+	// or one of those in OtherServices. Nil tells nobody.
+	Answered func(service string, status int)
+	// Tracer follows requests to Lambda and to function URLs; nil follows none.
+	Tracer *traces.Tracer
 	// Audit is told of each request that may have changed something, or was not
 	// allowed to; nil tells nobody.
 	Audit func(audit.Entry)
@@ -58,6 +67,21 @@ const ResponsePath = "/_lamina/cloudformation/"
 
 // ConsolePath begins the paths of [Options.Console]. No bucket has such a name.
 const ConsolePath = "/_console/"
+
+// What [Options.Answered] calls requests that go to no service.
+const (
+	urlRequests     = "function-url"
+	healthRequests  = "health"
+	metricsRequests = "metrics"
+	archiveRequests = "archives"
+	stackResponses  = "stack-responses"
+	consoleRequests = "console"
+	refusedRequests = "refused"
+)
+
+// OtherServices are the names that [Options.Answered] gets besides signing names.
+// Refused is a request that proved no caller.
+var OtherServices = []string{urlRequests, healthRequests, metricsRequests, archiveRequests, stackResponses, consoleRequests, refusedRequests}
 
 // S3 is a service whose requests need no signature, and whose errors are its own.
 type S3 interface {
@@ -114,30 +138,57 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	id := newRequestID()
 	w.Header().Set("x-amzn-RequestId", id)
 	ctx := wire.WithRequestID(req.Context(), id)
-	ctx = wire.WithTraceID(ctx, req.Header.Get("X-Amzn-Trace-Id"))
+	trace := req.Header.Get("X-Amzn-Trace-Id")
+	if trace == "" {
+		trace = lamina.TraceParent(req.Header.Get("Traceparent"))
+	}
+	ctx = wire.WithTraceID(ctx, trace)
 	ctx = withBase(ctx, req)
 	req = req.WithContext(ctx)
-	if t, ok := urlTarget(req); ok && s.o.Plane != nil {
-		s.serveURL(w, req, t)
+	if s.o.Answered == nil {
+		s.route(w, req, new(string))
 		return
 	}
-	switch path := req.URL.Path; {
-	case identity.ClaimedService(req) == s3Service: // whatever a bucket is called
-		s.operation(w, req)
-	case path == "/healthz":
-		s.health(w)
-	case s.o.Responses != nil && strings.HasPrefix(path, ResponsePath):
-		s.o.Responses.ServeHTTP(w, req)
-	case isLink(req):
-		s.download(w, req)
-	case s.isForConsole(req):
-		if strings.HasPrefix(path, ConsolePath) {
+	told := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+	service := refusedRequests
+	defer func() { s.o.Answered(service, told.status) }() // also when a handler breaks the connection off
+	s.route(told, req, &service)
+}
+
+// route hands a request to what answers it, and says what that is.
+func (s *Server) route(w http.ResponseWriter, req *http.Request, service *string) {
+	if t, ok := urlTarget(req); ok && s.o.Plane != nil {
+		*service = urlRequests
+		s.serveURL(s.apart(w, req), req, t)
+		return
+	}
+	if s.isForConsole(req) {
+		*service = consoleRequests
+		if strings.HasPrefix(req.URL.Path, ConsolePath) {
 			s.o.Console.ServeHTTP(w, req)
 		} else {
 			http.Redirect(w, req, ConsolePath, http.StatusFound)
 		}
+		return
+	}
+	w = s.apart(w, req)
+	switch path := req.URL.Path; {
+	case identity.ClaimedService(req) == s3Service: // whatever a bucket is called
+		s.operation(w, req, service)
+	case path == "/healthz":
+		*service = healthRequests
+		s.health(w)
+	case s.o.Metrics != nil && path == MetricsPath:
+		*service = metricsRequests
+		s.o.Metrics.ServeHTTP(w, req)
+	case s.o.Responses != nil && strings.HasPrefix(path, ResponsePath):
+		*service = stackResponses
+		s.o.Responses.ServeHTTP(w, req)
+	case isLink(req):
+		*service = archiveRequests
+		s.download(w, req)
 	default:
-		s.operation(w, req)
+		s.operation(w, req, service)
 	}
 }
 
@@ -161,8 +212,8 @@ func (s *Server) health(w http.ResponseWriter) {
 }
 
 // operation authenticates a request and hands it to the service that its
-// signature names.
-func (s *Server) operation(w http.ResponseWriter, req *http.Request) {
+// signature names, which it tells once that is proven.
+func (s *Server) operation(w http.ResponseWriter, req *http.Request, served *string) {
 	began := time.Now()
 	id := wire.RequestID(req.Context())
 	caller, err := s.o.Verifier.Verify(req)
@@ -180,6 +231,7 @@ func (s *Server) operation(w http.ResponseWriter, req *http.Request) {
 		s.refuse(w, req, wire.UnknownOperation.Errorf("Lamina does not offer the service %q.", caller.Service))
 		return
 	}
+	*served = caller.Service
 	var class string
 	if s.o.Requests != nil {
 		class = classOf(caller.Service, service, req)
@@ -200,10 +252,37 @@ func (s *Server) operation(w http.ResponseWriter, req *http.Request) {
 	ctx := wire.WithRecord(identity.WithCaller(req.Context(), caller), record)
 	told := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 	defer s.audit(caller, record, told, id) // also when a handler breaks the connection off
+	if s.o.Tracer != nil && caller.Service == lambdaService {
+		var end func()
+		ctx, end = s.follow(ctx, req, began, func() traces.Request {
+			return traces.Request{Service: "Lambda", Operation: record.Operation, Account: caller.Account, Region: caller.Region, Status: told.status}
+		})
+		defer end()
+	}
 	service.ServeHTTP(told, req.WithContext(ctx))
 	s.o.Log.LogAttrs(req.Context(), slog.LevelDebug, "request answered",
 		slog.String("request_id", id), slog.String("service", caller.Service), slog.String("account", caller.Account),
 		slog.String("method", req.Method), slog.String("path", req.URL.Path), slog.Duration("took", time.Since(began)))
+}
+
+// lambdaService is the signing name of Lambda.
+const lambdaService = "lambda"
+
+// follow begins the span of a request, whose end asks what is told of it. What
+// happens for the request does so with the returned context.
+func (s *Server) follow(ctx context.Context, req *http.Request, began time.Time, tell func() traces.Request) (context.Context, func()) {
+	next, told := s.o.Tracer.Request(wire.TraceID(ctx), began)
+	ctx = wire.WithTraceID(ctx, next)
+	return ctx, func() {
+		if told != nil {
+			r := tell()
+			r.Method, r.RequestID = req.Method, wire.RequestID(ctx)
+			if r.Path == "" {
+				r.Path = req.URL.Path
+			}
+			told(r)
+		}
+	}
 }
 
 // service is what answers requests of a signing name.
@@ -244,6 +323,9 @@ func (w *statusWriter) WriteHeader(status int) {
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
+
+// ReadFrom lets the connection copy by itself, from a file without this process.
+func (w *statusWriter) ReadFrom(r io.Reader) (int64, error) { return io.Copy(w.ResponseWriter, r) }
 
 // Unwrap is for [http.ResponseController].
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -51,6 +51,8 @@ type Internal struct {
 	Layers   PulledLayers
 	// Operator is the account whose root may do what concerns other accounts.
 	Operator string
+	// Observed is what callers are told of functions and the machine.
+	Observed Observed
 	Log      *slog.Logger
 }
 
@@ -71,15 +73,23 @@ type Internal struct {
 //	DELETE /_lamina/organizations/{id}/accounts/{account}
 //	PUT    /_lamina/layers/{arn}?{PulledLayer}     the zip
 //	DELETE /_lamina/layers/{arn}
+//
+// and, of whoever may ask for cloudwatch:GetMetricData, about functions of the
+// caller's account in the region that is signed for:
+//
+//	GET /_lamina/top?minutes=5                       Top
+//	GET /_lamina/functions/{name}/metrics?from=&to=  FunctionMetrics
+//	GET /_lamina/functions/{name}/cold-starts        ColdStarts
+//	GET /_lamina/machine                             Machine, for the operator's account
 func NewInternal(o Internal) http.Handler {
 	mux := http.NewServeMux()
 	profiles, log := o.Profiles, o.Log
-	handle := func(pattern string, answer func(*http.Request) (any, error)) {
+	permitted := func(pattern string, answer func(*http.Request) (any, error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, req *http.Request) {
 			record := wire.RecordOf(req.Context())
 			record.Operation, record.Mutates = pattern, req.Method != http.MethodGet
 			record.Tell("name", req.PathValue("name"))
-			out, err := answerRoot(req, answer)
+			out, err := answer(req)
 			if err != nil {
 				writeInternalError(w, req, log, err)
 				return
@@ -87,6 +97,9 @@ func NewInternal(o Internal) http.Handler {
 			w.Header().Set("Content-Type", "application/json")
 			_ = json.NewEncoder(w).Encode(out) // the client is gone
 		})
+	}
+	handle := func(pattern string, answer func(*http.Request) (any, error)) {
+		permitted(pattern, func(req *http.Request) (any, error) { return answerRoot(req, answer) })
 	}
 	handle("GET /_lamina/signing-profiles", func(req *http.Request) (any, error) {
 		all, err := profiles.SigningProfiles(req.Context())
@@ -109,6 +122,9 @@ func NewInternal(o Internal) http.Handler {
 	})
 	o.handleAccounts(o.operated(handle))
 	o.handleLayers(o.operated(handle))
+	if o.Observed.Metrics != nil {
+		o.handleObserved(permitted)
+	}
 	handle("/", func(req *http.Request) (any, error) {
 		return nil, wire.UnknownOperation.Errorf("Lamina has no %s %s.", req.Method, req.URL.Path)
 	})

@@ -21,6 +21,7 @@ import (
 	"github.com/lamina-run/lamina"
 	"github.com/lamina-run/lamina/control"
 	"github.com/lamina-run/lamina/identity"
+	"github.com/lamina-run/lamina/traces"
 	"github.com/lamina-run/lamina/wire"
 )
 
@@ -119,6 +120,16 @@ func (s *Server) serveURL(w http.ResponseWriter, req *http.Request, t target) {
 	if err != nil {
 		s.refuseURL(w, req, err)
 		return
+	}
+	if s.o.Tracer != nil {
+		told := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		w = told
+		var end func()
+		ctx, end = s.follow(ctx, req, began, func() traces.Request {
+			return traces.Request{Path: t.path, Account: u.Function.Account, Region: u.Function.Region, Status: told.status}
+		})
+		defer end()
+		req = req.WithContext(ctx)
 	}
 	allowed := allowOrigin(w.Header(), u.CORS, req.Header.Get("Origin"))
 	if u.CORS != nil && isPreflight(req) {
@@ -354,7 +365,7 @@ func (s *Server) copyResponse(ctx context.Context, w http.ResponseWriter, r *con
 
 // traceOf is the trace that a request belongs to, or a new one, not sampled.
 func traceOf(req *http.Request) string {
-	if h := req.Header.Get("X-Amzn-Trace-Id"); strings.Contains(h, "Root=") && len(h) <= 1024 {
+	if h := wire.TraceID(req.Context()); strings.Contains(h, "Root=") && len(h) <= 1024 {
 		return h
 	}
 	var b [20]byte // names, not secrets

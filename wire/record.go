@@ -13,6 +13,7 @@ type Record struct {
 	Mutates   bool              // it may change something other than by running code
 	Names     map[string]string // members that say on what, for those that mutate
 	Code      string            // of the exception that was answered, empty for a success
+	Trace     string            // X-Amzn-Trace-Id that the answer has; empty for none. Not for the audit log
 }
 
 type recordKey struct{}

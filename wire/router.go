@@ -222,7 +222,10 @@ func newRequestID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-const requestIDHeader = "X-Amzn-Requestid"
+const (
+	requestIDHeader = "X-Amzn-Requestid"
+	traceHeader     = "X-Amzn-Trace-Id"
+)
 
 // ServeHTTP answers one request of the service. It returns after the handler of
 // the operation has returned and the request's upload is released.
@@ -253,6 +256,9 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if err != nil {
 		answer.exception = r.exception(ctx, rt, err)
 		record.Code = answer.exception.Code()
+	}
+	if record.Trace != "" {
+		w.Header().Set(traceHeader, record.Trace)
 	}
 	answer.write(w)
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/lamina-run/lamina/logs"
 	"github.com/lamina-run/lamina/networks"
 	"github.com/lamina-run/lamina/objects"
+	"github.com/lamina-run/lamina/traces"
 )
 
 // settings are the flags of every verb that serves. Each has an environment
@@ -48,6 +49,9 @@ type settings struct {
 	SecretKeyFile   string        `env:"LAMINA_SECRET_KEY_FILE" type:"path" placeholder:"FILE" help:"Key that seals variables of functions and secrets of access keys in the database, 32 bytes in base64; made at the first start. In the data directory when absent. Servers of one database have the same."`
 	AuditBytes      int64         `env:"LAMINA_AUDIT_BYTES" default:"134217728" help:"What the audit log in the data directory may take on the disk; the oldest entries go first. 0 keeps none, else at least 262144."`
 	Limit           []string      `env:"LAMINA_LIMITS" placeholder:"NAME=VALUE" help:"Quota of an account, such as ConcurrentExecutions=200. Repeatable. Names and defaults: ${limits}."`
+	OTLPEndpoint    string        `env:"LAMINA_OTLP_ENDPOINT,OTEL_EXPORTER_OTLP_ENDPOINT" name:"otlp-endpoint" placeholder:"URL" help:"Collector of OpenTelemetry that traces of requests are sent to, OTLP over HTTP, such as http://127.0.0.1:4318. None without it."`
+	OTLPHeaders     string        `env:"LAMINA_OTLP_HEADERS,OTEL_EXPORTER_OTLP_HEADERS" name:"otlp-headers" placeholder:"NAME=VALUE,..." help:"Headers for it, as a key that it asks for."`
+	OTLPRatio       float64       `env:"LAMINA_OTLP_RATIO" name:"otlp-ratio" default:"1" help:"How many of the traces that begin here are sent, from 0 to 1. Who sends a trace header decides for its trace."`
 	Console         bool          `env:"LAMINA_CONSOLE" default:"true" negatable:"" help:"Serve the web console, too."`
 	LogLevel        slog.Level    `env:"LAMINA_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
 
@@ -136,6 +140,17 @@ func (s *settings) Validate() error {
 	if _, err := s.limits(); err != nil {
 		return err
 	}
+	if s.OTLPEndpoint != "" {
+		if _, err := traces.ParseEndpoint(s.OTLPEndpoint); err != nil {
+			return fmt.Errorf("--otlp-endpoint %w", err)
+		}
+	}
+	if _, err := traces.ParseHeaders(s.OTLPHeaders); err != nil {
+		return fmt.Errorf("--otlp-headers: %w", err)
+	}
+	if !(s.OTLPRatio >= 0 && s.OTLPRatio <= 1) { // NaN is neither
+		return fmt.Errorf("--otlp-ratio %v: want 0 to 1", s.OTLPRatio)
+	}
 	if s.LogsBytes < logs.MinBytes {
 		return fmt.Errorf("--logs-bytes %d: want at least %d", s.LogsBytes, logs.MinBytes)
 	}
@@ -179,6 +194,7 @@ func (s *settings) file(name string) string { return filepath.Join(s.Data, name)
 
 const (
 	keyFile      = "root-key.json"
+	metricsFile  = "metrics-token"
 	databaseFile = "lamina.db"      // without --database
 	endpointFile = "endpoint"       // URL of the server that last used the directory
 	localFile    = "local-endpoint" // its URL for programs on this host that have the root key
@@ -199,7 +215,7 @@ func (v *configVerb) Run(s streams, parsed *kong.Context) error {
 	}
 	for _, flag := range parsed.Selected().Flags {
 		text := fmt.Sprint(parsed.FlagValue(flag))
-		if strings.HasSuffix(flag.Name, "secret-access-key") && text != "" {
+		if (strings.HasSuffix(flag.Name, "secret-access-key") || flag.Name == "otlp-headers") && text != "" {
 			text = "(set)"
 		}
 		source := "default"

@@ -25,6 +25,8 @@ const (
 	exitOK    = 0
 	exitError = 1
 	exitUsage = 2
+	// exitFunction is for a function that was invoked and failed.
+	exitFunction = 3
 )
 
 // verbs is the command line.
@@ -34,6 +36,9 @@ type verbs struct {
 	Deploy         deployVerb          `cmd:"" help:"Deploy a template of CloudFormation or SAM with the code it names."`
 	Stack          stackVerbs          `cmd:"" help:"Stacks: what templates were deployed as."`
 	Layer          layerVerbs          `cmd:"" help:"Layers: published, looked into, compared, cleaned up, and pulled from AWS."`
+	Invoke         invokeVerb          `cmd:"" help:"Invoke a function, and print what it returns."`
+	Logs           logsVerb            `cmd:"" help:"Print what a function printed, and follow it."`
+	Top            topVerb             `cmd:"" help:"Show what functions do, how long they take, and their environments."`
 	Env            envVerb             `cmd:"" help:"Print export lines that point AWS clients at the server."`
 	Sign           signVerb            `cmd:"" help:"Sign a zip, for functions and layers that must come from an allowed publisher."`
 	Doctor         doctorVerb          `cmd:"" help:"Show what this machine offers, and what Lamina will use and enforce."`
@@ -41,6 +46,7 @@ type verbs struct {
 	SigningProfile signingProfileVerbs `cmd:"" help:"Whose signatures the running server recognizes."`
 	Account        accountVerbs        `cmd:"" help:"Accounts: each has resources, quotas and a root key of its own."`
 	Org            orgVerbs            `cmd:"" help:"Organizations: sets of accounts that permissions can name."`
+	Completion     completionVerb      `cmd:"" help:"Print a script with which a shell completes verbs and flags."`
 	Version        versionVerb         `cmd:"" help:"Show the version."`
 }
 
@@ -81,6 +87,15 @@ func hint(err error, format string, args ...any) error {
 	return &hinted{err: err, hint: fmt.Sprintf(format, args...)}
 }
 
+// coded is an error with an exit code of its own.
+type coded struct {
+	code int
+	err  error
+}
+
+func (e *coded) Error() string { return e.err.Error() }
+func (e *coded) Unwrap() error { return e.err }
+
 func run(args []string, s streams) int {
 	var v verbs
 	code := -1
@@ -110,6 +125,9 @@ func run(args []string, s streams) int {
 		fmt.Fprintf(s.notes, "lamina: %v\n", err)
 		if h, ok := errors.AsType[*hinted](err); ok {
 			fmt.Fprintf(s.notes, "hint: %s\n", h.hint)
+		}
+		if c, ok := errors.AsType[*coded](err); ok {
+			return c.code
 		}
 		return exitError
 	}

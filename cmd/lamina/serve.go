@@ -141,9 +141,24 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, closeAudit()) }()
+	tracer, err := openTraces(c, log)
+	if err != nil {
+		return err
+	}
+	token, err := c.metricsToken()
+	if err != nil {
+		return hint(fmt.Errorf("read the metrics token: %w", err), "remove the file for a new one")
+	}
 	var running ensemble
 	defer func() { err = errors.Join(err, running.stop()) }()
 	running.start(ctx, "logs", kept.Run) // first, and so ended after those who print
+	if tracer != nil {
+		running.start(ctx, "traces", tracer.Run)
+	}
+	seen := newObserver(c, layers, tracer, []string{
+		"lambda", "sts", "iam", stack.Service, identity.OrganizationsService, server.LogsService, server.RegistryService, parameters.Service,
+		server.SigningService, "s3",
+	})
 	var invoker interface {
 		control.Invoker
 		control.Provisioner
@@ -187,6 +202,7 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 		running.start(ctx, "sandboxes", pool.Run)
 		running.start(ctx, "runner", functions.Run)
 		invoker, prepareLayer = functions, functions.PrepareLayer
+		seen.functions, seen.pool = functions, pool
 	} else {
 		log.LogAttrs(ctx, slog.LevelWarn, "functions can't run here", slog.Any("err", err))
 		invoker = noInvoker{reason: err}
@@ -210,7 +226,12 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 	if err != nil {
 		return err
 	}
+	var follow control.Tracer // nil, rather than one of its own type, without
+	if tracer != nil {
+		follow = tracer
+	}
 	plane := control.New(control.Options{
+		Meter: seen.metrics, Tracer: follow,
 		Objects: buckets.objects, ObjectsDecide: buckets.own != nil, Stage: stage, Queues: queue, Directories: shown, Networks: vpcs,
 		EventRetryDelay: func(attempts int) time.Duration { return lamina.EventRetryDelay(attempts, c.EventRetryDelay) },
 		Store:           db, Invoker: invoker, Provisioner: invoker, Authority: who.Authority, Locations: links, Limits: limits, Log: log, Now: time.Now,
@@ -229,15 +250,18 @@ func serve(ctx context.Context, c *settings, s streams, ready func(at doors)) (e
 	answering := make(chan struct{})
 	front := server.New(server.Options{
 		Log: log, Verifier: verifier, Links: links, Archives: archives{blobs}, Ready: answering, Plane: plane, Audit: audited, S3: buckets.front,
-		Responses: answers, Console: pages,
-		Requests:  server.NewRequests(limits.APIRequests, limits.GetFunctionRequests, time.Now),
+		Responses: answers, Console: pages, Metrics: server.NewMetrics(token, seen.write), Answered: seen.requests.Count, Tracer: tracer,
+		Requests: server.NewRequests(limits.APIRequests, limits.GetFunctionRequests, time.Now),
 		Services: map[string]http.Handler{
 			"lambda": router, "sts": identity.NewSTS(who), "iam": identity.NewIAM(who), stack.Service: cloudFormation,
 			identity.OrganizationsService: identity.NewOrganizations(who),
 			server.LogsService:            server.NewLogs(kept, who.Authority, log),
 			server.RegistryService:        server.NewRegistry(who.Authority, log),
 			parameters.Service:            parameters.New(parameters.Options{Store: db, Authority: who.Authority, Log: log, Now: time.Now}),
-			server.SigningService:         server.NewInternal(server.Internal{Profiles: plane, Accounts: &identity.Accounts{Options: who}, Layers: plane, Operator: root.AccountID, Log: log}),
+			server.SigningService: server.NewInternal(server.Internal{
+				Profiles: plane, Accounts: &identity.Accounts{Options: who}, Layers: plane, Operator: root.AccountID, Log: log,
+				Observed: server.Observed{Metrics: seen.metrics, Authority: who.Authority, Environments: seen.environments, Machine: seen.machine, Now: time.Now},
+			}),
 		},
 	})
 

@@ -32,7 +32,7 @@ type stackServer struct {
 	AccessKeyID     string `env:"LAMINA_ACCESS_KEY_ID,AWS_ACCESS_KEY_ID" placeholder:"ID" help:"Access key for --endpoint; the root key of --data without it."`
 	SecretAccessKey string `env:"LAMINA_SECRET_ACCESS_KEY,AWS_SECRET_ACCESS_KEY" placeholder:"KEY" help:"Secret of the access key."`
 	SessionToken    string `env:"LAMINA_SESSION_TOKEN,AWS_SESSION_TOKEN" placeholder:"TOKEN" help:"Token of the access key, when it is a session's."`
-	CABundle        string `env:"LAMINA_CA_BUNDLE,AWS_CA_BUNDLE" type:"path" placeholder:"FILE" help:"Certificates in PEM that --endpoint is trusted with."`
+	CABundle        string `env:"LAMINA_CA_BUNDLE,AWS_CA_BUNDLE" placeholder:"FILE" help:"Certificates in PEM that --endpoint is trusted with."`
 	Data            string `env:"LAMINA_DATA" default:"${data}" type:"path" help:"Data directory of the running server."`
 	Region          string `env:"LAMINA_REGION,AWS_REGION" default:"us-east-1" help:"Region to work in."`
 }

@@ -78,6 +78,17 @@ var (
 		}
 		return ""
 	}}
+	// Browser needs a Chromium, and the accessibility checker that .ci/setup puts into
+	// its cache.
+	Browser = Probe{"browser", func() string {
+		if Chromium() == "" {
+			return "no Chromium in PATH; run .ci/setup"
+		}
+		if !isFile(AccessibilityChecker()) {
+			return "no axe-core; run .ci/setup"
+		}
+		return ""
+	}}
 	// Terraform needs the command and a mirror of the AWS provider.
 	Terraform = Probe{"terraform", func() string {
 		if missing := missingTool("terraform")(); missing != "" {
@@ -160,6 +171,21 @@ func TerraformMirror() string {
 		}
 	}
 	return ""
+}
+
+// Chromium returns the path of a browser that runs without a display, or "".
+func Chromium() string {
+	for _, name := range []string{"chromium-headless-shell", "headless_shell", "chrome-headless-shell", "chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
+// AccessibilityChecker returns the file of axe-core, there or not.
+func AccessibilityChecker() string {
+	return filepath.Join(NodeModules("browser"), "axe-core", "axe.min.js")
 }
 
 // JavaScriptSDKs returns the folder whose node_modules has the AWS SDKs for

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 )
@@ -137,11 +139,27 @@ func (s *Server) Config() aws.Config {
 		BaseEndpoint:     aws.String(s.URL),
 		Credentials:      credentials.NewStaticCredentialsProvider(s.AccessKeyID, s.SecretAccessKey, ""),
 		RetryMaxAttempts: 1,
+		HTTPClient:       plainBodies{awshttp.NewBuildableClient()},
 	}
 	if s.o.TLS {
-		c.HTTPClient = s.client()
+		c.HTTPClient = plainBodies{s.client()}
 	}
 	return c
+}
+
+// plainBodies sends requests whose bodies can only be read. Those of the SDK
+// (smithy-go v1.28) can write themselves, too, and answer io.EOF once they are
+// closed, where io.Copy wants nil. So net/http takes a request for failed whose
+// answer began before it had looked for surplus bytes, and closes the connection
+// under the answer: "use of closed network connection".
+type plainBodies struct{ client aws.HTTPClient }
+
+// Do implements [aws.HTTPClient].
+func (p plainBodies) Do(req *http.Request) (*http.Response, error) {
+	if req.Body != nil && req.Body != http.NoBody {
+		req.Body = struct{ io.ReadCloser }{req.Body}
+	}
+	return p.client.Do(req)
 }
 
 // Lambda returns a client of the server.

@@ -415,6 +415,32 @@ func (c *Cache) Evict(ctx context.Context, maxBytes int64) error {
 	}
 }
 
+// Usage is what a cache holds.
+type Usage struct {
+	Archives int
+	InUse    int   // of these, that somebody acquired
+	Mounted  int   // images
+	Bytes    int64 // on disk, but for archives of an earlier process that nobody wanted yet
+}
+
+// Usage tells what the cache holds. It touches no disk.
+func (c *Cache) Usage() Usage {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	u := Usage{Mounted: c.mounted}
+	for _, e := range c.entries {
+		if e.gone != nil || e.cancel != nil || e.err != nil {
+			continue
+		}
+		u.Archives++
+		u.Bytes += max(e.size, 0)
+		if e.refs > 0 {
+			u.InUse++
+		}
+	}
+	return u
+}
+
 // measure looks at the archives that an earlier process unpacked.
 func (c *Cache) measure(ctx context.Context) error {
 	var unknown []*entry

@@ -139,6 +139,7 @@ func TestFramesAsAWS(t *testing.T) {
 			in := interpreterOf(t, c.runtime(t))
 			task := ""
 			if c.family == "java" {
+				waitForAWSJava(t)
 				task = javaTask(t)
 			} else {
 				task = write(t, c.files)

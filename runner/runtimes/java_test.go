@@ -175,7 +175,19 @@ var javaCases = []struct{ handler, event string }{
 // javaDiffers are the cases in which this client's answer is not AWS's, and why.
 var javaDiffers = map[string]string{}
 
-// awsJava runs AWS's own runtime client.
+// awsJavaTurn is whose turn it is to run AWS's client for Java.
+var awsJavaTurn sync.Mutex
+
+// waitForAWSJava waits until no other test runs AWS's client for Java. Each start of
+// that writes its native library to the same file of /tmp anew, under the feet of
+// those that have it mapped: they die of SIGSEGV.
+func waitForAWSJava(t *testing.T) {
+	t.Helper()
+	awsJavaTurn.Lock()
+	t.Cleanup(awsJavaTurn.Unlock) // after the processes of the test have ended
+}
+
+// awsJava runs AWS's own runtime client, in a test that waited for it.
 func awsJava(t *testing.T, in runtimes.Interpreter, task, handler string) *process {
 	jars := javaLibraries(t)
 	return run(t, func(ctx context.Context, api string) *exec.Cmd {
@@ -244,6 +256,7 @@ func TestJavaMapper(t *testing.T) {
 // interface client, on the newest JDK, and expects the same of both.
 func TestJavaAsAWS(t *testing.T) {
 	t.Parallel()
+	waitForAWSJava(t)
 	task := javaTask(t)
 	in := newest(t, "java")
 	for _, c := range []struct {

@@ -189,6 +189,13 @@ func (p *Pool) Start(ctx context.Context, spec Spec) (*Sandbox, error) {
 	return s, nil
 }
 
+// Parked is how many sandboxes wait for a Start.
+func (p *Pool) Parked() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.parked)
+}
+
 func (p *Pool) take(ctx context.Context) (*Sandbox, error) {
 	p.mu.Lock()
 	p.lastStart = time.Now()

@@ -54,6 +54,8 @@ func (m *Images) Close() error { return nil }
 
 func (p *Pool) Run(context.Context) error { return errLinux }
 
+func (p *Pool) Parked() int { return 0 }
+
 func (p *Pool) Start(context.Context, Spec) (*Sandbox, error) { return nil, errLinux }
 
 func (s *Sandbox) Exec(context.Context, Process) error { return errLinux }

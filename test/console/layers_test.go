@@ -112,7 +112,15 @@ func TestLayers(t *testing.T) {
 	root.get(pages+"layers/geo/versions/1", http.StatusNotFound, "ResourceNotFoundException")
 	root.post(pages+"layers/geo/versions/2/delete", url.Values{}, http.StatusOK, "No version")
 	root.upload(pages+"layers/geo/publish", url.Values{}, "zip", first, http.StatusOK, "Version 3 is published")
-	root.get(pages, http.StatusOK, ">user<", ">geo<")
+
+	// The operator is told of the machine, others of their own functions.
+	root.get(pages, http.StatusOK, ">user<", ">geo<", "Functions of this account", "The machine", "Layer cache", "again=activity-machine")
+	if page := tenant.get(pages, http.StatusOK, "Functions of this account", `again=activity"`); strings.Contains(page, "The machine") || strings.Contains(page, ">user<") {
+		t.Error("another account is told of the machine, or of the operator's functions")
+	}
+	if page := tenant.get(pages+"?again=machine", http.StatusOK); strings.Contains(page, "The machine") {
+		t.Error("another account is told of the machine when it asks for it")
+	}
 }
 
 // TestLayerPermissions: what the API denies a user, the console denies too, with
@@ -137,7 +145,9 @@ func TestLayerPermissions(t *testing.T) {
 	reader.get(pages+"layers/geo/versions/1/policy", http.StatusForbidden, denied("GetLayerVersionPolicy"))
 	reader.post(pages+"layers/geo/versions/1/policy", url.Values{"sid": {"a"}, "who": {"everyone"}}, http.StatusForbidden)
 	reader.post(pages+"layers/geo/versions/1/delete", url.Values{}, http.StatusOK, denied("DeleteLayerVersion"))
-	reader.get(pages, http.StatusOK, "Account: AccessDenied", "Stacks: AccessDenied", ">geo<")
+	if page := reader.get(pages, http.StatusOK, "Account: AccessDenied", "Stacks: AccessDenied", ">geo<"); strings.Contains(page, "The machine") || strings.Contains(page, "Functions of this account") {
+		t.Error("who may not see figures is told them")
+	}
 
 	lister := may("lister", `"lambda:ListLayer*"`)
 	lister.get(pages+"layers", http.StatusOK, ">geo<")
