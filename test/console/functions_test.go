@@ -216,6 +216,12 @@ func TestFunctions(t *testing.T) {
 	root.get(pages+"logs/group?name=/aws/lambda/hello", http.StatusOK, "START RequestId")
 	root.post(pages+"logs/group/retention", url.Values{"name": {"/aws/lambda/hello"}, "days": {"7"}}, http.StatusOK, "Retention saved", `value="7" selected`)
 
+	// Figures of all that, as pictures and as tables.
+	root.get(function, http.StatusOK, "The last 3 hours", `aria-label="Invocations, Invocations `)
+	for _, r := range []string{"1h", "14d"} {
+		root.get(function+"/monitor?range="+r, http.StatusOK, "<svg class=\"chart\"", "99th percentile", "Duration as a table", "Concurrent executions, Most at once", "Last cold starts", "Archives: ")
+	}
+
 	// The zip is as it was made, but for what was edited.
 	r, err := zip.NewReader(bytes.NewReader([]byte(root.get(function+"/code/archive", http.StatusOK))), int64(len(root.get(function+"/code/archive", http.StatusOK))))
 	if err != nil || len(r.File) != 1 || r.File[0].Name != "lambda_function.py" || r.File[0].Mode() != fs.FileMode(0o644) {
@@ -230,6 +236,7 @@ func TestFunctions(t *testing.T) {
 	viewer.get(file, http.StatusForbidden, "not authorized")
 	viewer.post(function+"/test", test(`1`), http.StatusOK, "Succeeded")
 	viewer.get(function+"/logs", http.StatusOK, "not authorized to perform: logs:FilterLogEvents")
+	viewer.get(function+"/monitor", http.StatusOK, "not authorized to perform: cloudwatch:GetMetricData")
 	viewer.get(pages+"logs", http.StatusBadRequest, "not authorized to perform: logs:DescribeLogGroups")
 	viewer.post(function+"/configuration", url.Values{"memory": {"512"}}, http.StatusOK, "not authorized to perform: lambda:UpdateFunctionConfiguration")
 	viewer.post(function+"/delete", url.Values{"confirm": {"hello"}}, http.StatusOK, "not authorized to perform: lambda:DeleteFunction")
