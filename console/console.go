@@ -166,11 +166,11 @@ func (v *visit) admit(private bool) error {
 		caller.Region, caller.Source, caller.Agent = v.session.Region, sourceOf(v.req), v.req.UserAgent()
 		v.caller = caller
 	}
+	if private && v.session.KeyID == "" {
+		return errSignIn // before anything of a form is read
+	}
 	if err := v.checkOrigin(); err != nil {
 		return err
-	}
-	if private && v.session.KeyID == "" {
-		return errSignIn
 	}
 	if v.session.KeyID != "" {
 		v.req = v.req.WithContext(identity.WithCaller(v.context(), v.caller))
