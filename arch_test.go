@@ -66,6 +66,7 @@ var imports = map[string]struct {
 	"stack/template":      {may: []string{"."}, mustNot: []string{"net/http", "database/sql", "os", "net", "log/slog"}},
 	"stack/sam":           {may: []string{".", "stack/template"}, mustNot: []string{"net/http", "database/sql", "os", "net", "log/slog"}},
 	"stack/resources":     {may: []string{".", "store", "identity", "wire", "wire/jsontarget", "stack/template"}, mustNot: []string{"database/sql"}},
+	"layerbuild":          {may: []string{".", "internal/fsx"}, mustNot: []string{"net/http", "database/sql"}},
 	"parameters":          {may: []string{".", "store", "identity", "wire", "wire/jsontarget"}, mustNot: []string{"database/sql"}},
 	"cmd/lamina/...":      {may: []string{"..."}, mustNot: []string{"internal/testkit"}},
 	"bench/...":           {},

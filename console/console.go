@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -120,6 +121,7 @@ func (c *Console) register(pattern string, h handler, private bool) {
 	method, path, _ := strings.Cut(pattern, " ")
 	c.mux.HandleFunc(method+" "+Path+path, func(w http.ResponseWriter, req *http.Request) {
 		v := &visit{Console: c, w: w, req: req, nonce: newToken()}
+		defer v.survive()
 		v.protect()
 		err := v.admit(private)
 		if form := v.req.MultipartForm; form != nil {
@@ -132,6 +134,22 @@ func (c *Console) register(pattern string, h handler, private bool) {
 			v.fail(err)
 		}
 	})
+}
+
+// survive answers plainly when a page is broken, which its log line tells more of.
+// Of an answer that has begun, the rest is missing.
+func (v *visit) survive() {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	if cause == http.ErrAbortHandler { //nolint:errorlint // panics carry it as it is
+		panic(cause)
+	}
+	id := wire.RequestID(v.context())
+	v.o.Log.LogAttrs(v.context(), slog.LevelError, "console page panicked",
+		slog.String("request_id", id), slog.String("path", v.req.URL.Path), slog.Any("cause", cause), slog.String("stack", string(debug.Stack())))
+	http.Error(v.w, "This page is broken. The server's log has the reason, under request "+id+".", http.StatusInternalServerError)
 }
 
 // admit opens the session, and lets nobody in who has to sign in first or whose
@@ -148,11 +166,11 @@ func (v *visit) admit(private bool) error {
 		caller.Region, caller.Source, caller.Agent = v.session.Region, sourceOf(v.req), v.req.UserAgent()
 		v.caller = caller
 	}
+	if private && v.session.KeyID == "" {
+		return errSignIn // before anything of a form is read
+	}
 	if err := v.checkOrigin(); err != nil {
 		return err
-	}
-	if private && v.session.KeyID == "" {
-		return errSignIn
 	}
 	if v.session.KeyID != "" {
 		v.req = v.req.WithContext(identity.WithCaller(v.context(), v.caller))

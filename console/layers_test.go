@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/lamina-run/lamina/internal/testkit"
@@ -316,9 +317,44 @@ func TestLayerUpload(t *testing.T) {
 	has(t, "no zip", v.post("layers-new", form, http.StatusUnprocessableEntity), "Choose a zip", `value="python3.12" checked`)
 	form.Set("bucket", "b")
 	has(t, "both", v.upload("layers-new", form, strings.NewReader("PK"), http.StatusUnprocessableEntity), "not both", "<details open>")
-	form.Set("csrf", "")
 	v.csrf = "another"
 	has(t, "another session's form", v.upload("layers-new", form, strings.NewReader("PK"), http.StatusForbidden), "not from this session")
+}
+
+// TestStrangersUpload: nothing of a form is kept before somebody signed in.
+func TestStrangersUpload(t *testing.T) {
+	t.Parallel()
+	v := visitRooms(t, services{}, shelf{})
+	v.http = &http.Client{}
+	for path, status := range map[string]int{"layers-new": http.StatusUnauthorized, "signin": http.StatusRequestEntityTooLarge} {
+		read := &counted{Reader: io.MultiReader(strings.NewReader("--b\r\nContent-Disposition: form-data; name=\"zip\"; filename=\"a\"\r\n\r\n"), &zeros{64 << 20})}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, v.url+path, read)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "multipart/form-data; boundary=b")
+		resp, err := v.http.Do(req)
+		if err != nil {
+			continue // the server hung up, which is as good
+		}
+		resp.Body.Close()
+		if n := read.n.Load(); resp.StatusCode != status || n > 8<<20 {
+			t.Errorf("a stranger's upload to %s = %s after %d bytes; want %d long before the end", path, resp.Status, n, status)
+		}
+	}
+}
+
+// counted counts what is read.
+type counted struct {
+	io.Reader
+
+	n atomic.Int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n.Add(int64(n))
+	return n, err
 }
 
 // untilQuote ends where a JSON string does.

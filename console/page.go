@@ -197,8 +197,7 @@ func whenText(text string) string {
 	return text
 }
 
-// show answers a page. What goes wrong in it is told in the log and breaks the
-// answer off, as its beginning may be sent.
+// show answers a page. A template that fails panics; nothing of it is sent then.
 func (v *visit) show(status int, name string, p page) {
 	t, ok := templates[name]
 	if !ok {

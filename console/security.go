@@ -25,6 +25,9 @@ func (v *visit) protect() {
 // uploadBytes bounds the body of a form. A layer's archive of 50 MB is the largest.
 const uploadBytes = 64 << 20
 
+// strangerBytes bounds the body of a form of somebody who has not signed in.
+const strangerBytes = 64 << 10
+
 // formMemory is what of an upload stays in memory; the rest is a file that goes
 // with the request.
 const formMemory = 1 << 20
@@ -43,7 +46,11 @@ func (v *visit) checkOrigin() error {
 	if v.origin.Check(v.req) != nil {
 		return wrong
 	}
-	v.req.Body = http.MaxBytesReader(v.w, v.req.Body, uploadBytes)
+	most := int64(strangerBytes)
+	if v.session.KeyID != "" {
+		most = uploadBytes
+	}
+	v.req.Body = http.MaxBytesReader(v.w, v.req.Body, most)
 	var err error
 	if strings.HasPrefix(v.req.Header.Get("Content-Type"), "multipart/form-data") {
 		err = v.req.ParseMultipartForm(formMemory)

@@ -21,6 +21,7 @@ import (
 // layerVerbs are about layers. Those that ask a server do so as any client of its
 // API does.
 type layerVerbs struct {
+	Build   buildLayerVerb   `cmd:"" help:"Build the zip of a layer from a list of dependencies or a directory, the same bytes every time."`
 	Publish publishLayerVerb `cmd:"" help:"Publish a zip or a directory as a new version of a layer, and print its ARN."`
 	Inspect inspectLayerVerb `cmd:"" help:"Show what is in layers, what runtimes find of it, and likely mistakes; of several, what a function sees at /opt."`
 	Diff    diffLayersVerb   `cmd:"" help:"Compare two layers: files added, removed and changed."`

@@ -81,9 +81,9 @@ func differenceTable(w io.Writer, d layerDifference) error {
 	for _, c := range d.Changes {
 		switch c.Change {
 		case contents.Added:
-			fmt.Fprintf(table, "+\t%s\t%s\t\n", printable(c.Path), bytesText(c.NewSize))
+			fmt.Fprintf(table, "+\t%s\t%s\n", printable(c.Path), bytesText(c.NewSize))
 		case contents.Removed:
-			fmt.Fprintf(table, "-\t%s\t%s\t\n", printable(c.Path), bytesText(c.OldSize))
+			fmt.Fprintf(table, "-\t%s\t%s\n", printable(c.Path), bytesText(c.OldSize))
 		default:
 			sizes := bytesText(c.OldSize)
 			if c.OldSize != c.NewSize {

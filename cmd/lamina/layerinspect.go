@@ -301,13 +301,14 @@ func (v *inspectLayerVerb) table(w io.Writer, all inspection, opened []*openLaye
 			fmt.Fprintln(w)
 		}
 		fmt.Fprintf(w, "%s\n", printable(l.Name))
-		fmt.Fprintf(w, "  %s zipped, %s unzipped; %s, %d folders, %d symlinks; CodeSha256 %s\n", bytesText(l.CodeSize), bytesText(l.UnpackedSize), files(l.Files), l.Directories, l.Symlinks, l.CodeSha256)
+		fmt.Fprintf(w, "  %s zipped, %s unzipped; %s, %s, %s; CodeSha256 %s\n",
+			bytesText(l.CodeSize), bytesText(l.UnpackedSize), files(l.Files), counted(l.Directories, "folder"), counted(l.Symlinks, "symlink"), l.CodeSha256)
 		if len(l.Runtimes)+len(l.Architectures) > 0 {
 			fmt.Fprintf(w, "  declared: %s\n", strings.Join(append(slices.Clone(l.Runtimes), l.Architectures...), ", "))
 		}
 		if all.Merged == nil {
 			fmt.Fprintln(w)
-			if err := v.tree(w, opened[i].tree, nil); err != nil {
+			if err := v.tree(w, opened[i].tree, v.use(opened[i].use, contents.Function{}).Runtimes); err != nil {
 				return err
 			}
 			if err := searchTable(w, l.Search); err != nil {
@@ -333,6 +334,13 @@ func (v *inspectLayerVerb) table(w io.Writer, all inspection, opened []*openLaye
 	}
 	noteMistakesIn(w, all.Merged.Mistakes)
 	return nil
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
 }
 
 // tree shows a tree, folders that are too deep as sums.

@@ -18,7 +18,7 @@ import (
 )
 
 type publishLayerVerb struct {
-	Source      string   `arg:"" type:"path" help:"Zip, or directory that has python, nodejs, bin or the like in it."`
+	Source      string   `arg:"" help:"Zip, or directory that has python, nodejs, bin or the like in it."`
 	Name        string   `required:"" placeholder:"NAME" help:"Name of the layer, or its ARN."`
 	Runtime     []string `placeholder:"RUNTIME" help:"Runtime that the layer is for, such as python3.12. May be given several times."`
 	Arch        []string `enum:"x86_64,arm64" placeholder:"ARCH" help:"Architecture that the layer is for: ${enum}. May be given twice."`

@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/lamina-run/lamina"
+	"github.com/lamina-run/lamina/layerbuild"
 	"github.com/lamina-run/lamina/objects/backend"
 	"github.com/lamina-run/lamina/runner/sandbox"
 )
@@ -35,7 +36,7 @@ type verbs struct {
 	Demo           demoVerb            `cmd:"" help:"Serve, and show the main job: a layer from a zip to a running function."`
 	Deploy         deployVerb          `cmd:"" help:"Deploy a template of CloudFormation or SAM with the code it names."`
 	Stack          stackVerbs          `cmd:"" help:"Stacks: what templates were deployed as."`
-	Layer          layerVerbs          `cmd:"" help:"Layers: published, looked into, compared, cleaned up, and pulled from AWS."`
+	Layer          layerVerbs          `cmd:"" help:"Layers: built, published, looked into, compared, cleaned up, and pulled from AWS."`
 	Invoke         invokeVerb          `cmd:"" help:"Invoke a function, and print what it returns."`
 	Logs           logsVerb            `cmd:"" help:"Print what a function printed, and follow it."`
 	Top            topVerb             `cmd:"" help:"Show what functions do, how long they take, and their environments."`
@@ -105,7 +106,7 @@ func run(args []string, s streams) int {
 		kong.Writers(s.out, s.notes),
 		kong.Exit(func(c int) { code = c }),
 		kong.UsageOnError(),
-		kong.Vars{"limits": strings.Join(lamina.LimitNames(), ", "), "data": defaultData()},
+		kong.Vars{"limits": strings.Join(lamina.LimitNames(), ", "), "data": defaultData(), "tools": strings.Join(layerbuild.Tools, ", ")},
 	)
 	if err != nil {
 		panic(err) // the struct above is wrong

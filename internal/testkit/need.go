@@ -55,6 +55,21 @@ var (
 	Ruby = Probe{"ruby", missingTool("ruby")}
 	// Java needs a JDK.
 	Java = Probe{"java", missingTool("javac")}
+	// Pip needs a Python that has pip.
+	Pip = Probe{"pip", func() string {
+		if err := exec.Command("python3", "-m", "pip", "--version").Run(); err != nil {
+			return "no python3 with pip in PATH"
+		}
+		return ""
+	}}
+	// UV needs uv, in .venv or in PATH.
+	UV = Probe{"uv", missingVenv("uv")}
+	// NPM needs npm.
+	NPM = Probe{"npm", missingTool("npm")}
+	// Bundler needs Ruby and Bundler.
+	Bundler = Probe{"bundler", func() string { return missingTool("ruby")() + missingTool("bundle")() }}
+	// Maven needs a JDK and Maven.
+	Maven = Probe{"maven", func() string { return missingTool("javac")() + missingTool("mvn")() }}
 	// JavaScript needs Node.js and the AWS SDKs that .ci/setup puts into its cache.
 	JavaScript = Probe{"sdkjs", func() string {
 		if missing := missingTool("node")(); missing != "" {

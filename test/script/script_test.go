@@ -3,6 +3,10 @@
 package script
 
 import (
+	"compress/gzip"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,9 +18,10 @@ import (
 	"github.com/lamina-run/lamina/internal/testkit"
 )
 
-// TestScripts gives the scripts the built lamina in PATH, $ADDR (a free address),
-// and the commands healthy URL, which waits for a server, and appears FILE REGEXP,
-// which waits for a text in a file.
+// TestScripts gives the scripts the built lamina in PATH, $ADDR and $ADDR2 (free
+// addresses), and the commands healthy URL, which waits for a server, appears FILE REGEXP,
+// which waits for a text in a file, and collect FILE, which writes there what is sent
+// to $COLLECTOR, a collector of OpenTelemetry.
 func TestScripts(t *testing.T) {
 	bin := filepath.Dir(testkit.Binary(t))
 	testscript.Run(t, testscript.Params{
@@ -25,6 +30,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 			env.Setenv("ADDR", testkit.FreeAddress(t))
+			env.Setenv("ADDR2", testkit.FreeAddress(t))
 			env.Setenv("LAMINA", filepath.Join(bin, "lamina"))
 			env.Setenv("HOME", env.WorkDir)
 			// Interpreters that a version manager keeps per user stay findable.
@@ -43,6 +49,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"healthy": healthy,
 			"appears": appears,
+			"collect": collect,
 		},
 	})
 }
@@ -64,6 +71,28 @@ func healthy(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+}
+
+func collect(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: collect FILE")
+	}
+	file, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body, err := gzip.NewReader(req.Body)
+		if err == nil && req.URL.Path == "/v1/traces" {
+			_, err = io.Copy(file, body)
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+		}
+	}))
+	ts.Setenv("COLLECTOR", s.URL)
+	ts.Defer(func() {
+		s.Close()
+		ts.Check(file.Close())
+	})
 }
 
 func appears(ts *testscript.TestScript, neg bool, args []string) {
