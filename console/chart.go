@@ -230,6 +230,9 @@ func (v *visit) functionCharts(h *functionHead, r chartRange, most int) (_ []cha
 	now := v.o.Now()
 	q := url.Values{"from": {strconv.FormatInt(now.Add(-r.Ago).Unix()+1, 10)}, "to": {strconv.FormatInt(now.Unix(), 10)}}
 	err = v.asJSON(v.context(), laminaService, http.MethodGet, "/_lamina/functions/"+url.PathEscape(h.Name)+"/metrics?"+q.Encode(), "", nil, nil, &in)
+	if refusedWith(err, "UnknownOperationException") {
+		return nil, "This server keeps no figures.", nil
+	}
 	if err != nil {
 		return nil, "", h.part("Figures", err)
 	}

@@ -121,11 +121,17 @@ type denials struct{ Denied []string }
 // part notes that a service denied a part of a page. Any other error is returned.
 func (d *denials) part(what string, err error) error {
 	r, ok := err.(*refusal) //nolint:errorlint // nothing wraps it
-	if !ok || r.Status != http.StatusForbidden {
+	if !ok || !r.isDenial() {
 		return err
 	}
 	d.Denied = append(d.Denied, what+": "+r.Message)
 	return nil
+}
+
+// isDenial reports whether the caller lacks a permission. Services of the JSON
+// protocol answer that with status 400.
+func (r *refusal) isDenial() bool {
+	return r.Status == http.StatusForbidden || strings.HasPrefix(r.Code, "AccessDenied")
 }
 
 // Path leads to a page of the function, with the version or alias that is looked at.
@@ -140,7 +146,7 @@ func (h *functionHead) Path(parts ...string) string {
 // Latest reports whether the page is about $LATEST, which alone can be changed.
 func (h *functionHead) Latest() bool { return h.Qualifier == "" }
 
-// Crumbs lead to the page.
+// trail leads to the pages of the function.
 func (h *functionHead) trail() []link { return []link{{"Functions", at("functions")}} }
 
 // functionTabs are the pages of a function.

@@ -246,52 +246,58 @@ func (v *visit) readLayer(ctx context.Context, l *attachedLayer, f functionConfi
 }
 
 const (
-	layersOffered   = 40
-	versionsOffered = 10
+	layersOffered     = 40
+	versionsOffered   = 10 // of each
+	layerPagesOffered = 4  // of 50 layers, that are looked through
 )
 
 // layersOffered are the caller's own layers that suit, with their newest versions.
+// One that says nothing of runtimes or architectures suits all.
 func (v *visit) layersOffered(runtime, architecture string) ([]layerChoice, error) {
-	q := url.Values{"MaxItems": {strconv.Itoa(layersOffered)}}
-	if runtime != "" {
-		q.Set("CompatibleRuntime", runtime)
-	}
-	if architecture != "" {
-		q.Set("CompatibleArchitecture", architecture)
-	}
-	var layers struct {
-		Layers []struct {
-			LayerName             string
-			LatestMatchingVersion struct{ LayerVersionArn string }
-		}
-	}
-	if err := v.lambda(v.context(), http.MethodGet, "/2018-10-31/layers?"+q.Encode(), nil, &layers); err != nil {
-		return nil, err
-	}
-	q.Set("MaxItems", strconv.Itoa(versionsOffered))
+	suits := func(all []string, one string) bool { return len(all) == 0 || one == "" || slices.Contains(all, one) }
 	var out []layerChoice
-	for _, l := range layers.Layers {
-		c := layerChoice{Name: l.LayerName}
-		var versions struct {
-			LayerVersions []struct {
-				LayerVersionArn, Description string
-				Version                      int64
+	marker := ""
+	for range layerPagesOffered {
+		var layers struct {
+			Layers     []layerItem
+			NextMarker string
+		}
+		if err := v.lambda(v.context(), http.MethodGet, "/2018-10-31/layers?MaxItems=50&Marker="+url.QueryEscape(marker), nil, &layers); err != nil {
+			return out, err
+		}
+		for _, l := range layers.Layers {
+			newest := l.LatestMatchingVersion
+			var versions struct{ LayerVersions []layerVersionItem }
+			err := v.lambda(v.context(), http.MethodGet, fmt.Sprintf("/2018-10-31/layers/%s/versions?MaxItems=%d", url.PathEscape(l.LayerName), versionsOffered), nil, &versions)
+			if refusedWith(err, "AccessDeniedException") { // then the newest is all that is known
+				versions.LayerVersions = append(versions.LayerVersions, layerVersionItem{
+					LayerVersionArn: newest.LayerVersionArn, Version: newest.Version, Description: newest.Description,
+					CompatibleRuntimes: newest.CompatibleRuntimes, CompatibleArchitectures: newest.CompatibleArchitectures,
+				})
+			} else if err != nil {
+				return out, err
+			}
+			c := layerChoice{Name: l.LayerName}
+			for _, n := range versions.LayerVersions {
+				if !suits(n.CompatibleRuntimes, runtime) || !suits(n.CompatibleArchitectures, architecture) {
+					continue
+				}
+				text := l.LayerName + ":" + strconv.FormatInt(n.Version, 10)
+				if n.Description != "" {
+					text += " — " + n.Description
+				}
+				c.Versions = append(c.Versions, struct{ Arn, Text string }{n.LayerVersionArn, text})
+			}
+			if len(c.Versions) > 0 {
+				out = append(out, c)
+			}
+			if len(out) == layersOffered {
+				return out, nil
 			}
 		}
-		err := v.lambda(v.context(), http.MethodGet, "/2018-10-31/layers/"+url.PathEscape(l.LayerName)+"/versions?"+q.Encode(), nil, &versions)
-		if refusedWith(err, "AccessDeniedException") { // then the newest is all that is known
-			c.Versions = append(c.Versions, struct{ Arn, Text string }{l.LatestMatchingVersion.LayerVersionArn, v.shortARN(l.LatestMatchingVersion.LayerVersionArn)})
-		} else if err != nil {
-			return nil, err
+		if marker = layers.NextMarker; marker == "" {
+			break
 		}
-		for _, n := range versions.LayerVersions {
-			text := l.LayerName + ":" + strconv.FormatInt(n.Version, 10)
-			if n.Description != "" {
-				text += " — " + n.Description
-			}
-			c.Versions = append(c.Versions, struct{ Arn, Text string }{n.LayerVersionArn, text})
-		}
-		out = append(out, c)
 	}
 	return out, nil
 }

@@ -221,7 +221,7 @@ func (v *visit) logView(group, base string, d *denials) (*logView, error) {
 	switch r, ok := err.(*refusal); { //nolint:errorlint // nothing wraps it
 	case ok && r.Code == "ResourceNotFoundException":
 		l.Missing = true
-	case ok && r.Status == http.StatusForbidden:
+	case ok && r.isDenial():
 		if err := d.part("Log events", err); err != nil {
 			return nil, err
 		}
