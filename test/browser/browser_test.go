@@ -36,16 +36,18 @@ func TestConsole(t *testing.T) {
 	testkit.Need(t, testkit.Browser)
 	s := testkit.Start(t, testkit.Options{})
 	for name, test := range map[string]func(*testing.T, *testkit.Server){
-		"sign-in":            testSignIn,
-		"forms":              testForms,
-		"sessions":           testSessions,
-		"TLS":                func(t *testing.T, _ *testkit.Server) { testTLS(t) },
-		"way back":           testWayBack,
-		"origin":             testOrigin,
-		"pages":              testPages,
-		"layers":             testLayers,
-		"layers by keyboard": testLayersByKeyboard,
-		"elsewhere":          testElsewhere,
+		"sign-in":               testSignIn,
+		"forms":                 testForms,
+		"sessions":              testSessions,
+		"TLS":                   func(t *testing.T, _ *testkit.Server) { testTLS(t) },
+		"way back":              testWayBack,
+		"origin":                testOrigin,
+		"functions":             testFunctions,
+		"functions by keyboard": testFunctionsByKeyboard,
+		"pages":                 testPages,
+		"layers":                testLayers,
+		"layers by keyboard":    testLayersByKeyboard,
+		"elsewhere":             testElsewhere,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
