@@ -201,6 +201,7 @@ func active(t testing.TB, c *lambda.Client, function string) {
 
 const (
 	mostPages  = 150       // that a crawl looks at
+	mostAlike  = 4         // of those that differ in numbers only
 	heaviest   = 150 << 10 // bytes of a page with all that it needs
 	paintWithn = 2000      // milliseconds until there is something to see; 100 on a quiet machine
 )
@@ -211,6 +212,15 @@ var (
 	// policyForm is what each page allows: scripts and styles by the answer's nonce.
 	policyForm = regexp.MustCompile(`^default-src 'none'; script-src 'nonce-([A-Z0-9]{26})'; style-src 'nonce-([A-Z0-9]{26})'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types lamina$`)
 )
+
+// shape is what pages have in common that differ in numbers and parameters only.
+func shape(path string) string {
+	at, err := url.Parse(path)
+	if err != nil {
+		return path
+	}
+	return numbers.ReplaceAllString(at.Path, "n") + "?" + strings.Join(slices.Sorted(maps.Keys(at.Query())), ",")
+}
 
 // checkHeaders holds an answer of the console to what keeps it safe.
 func checkHeaders(t *testing.T, r response, nonces map[string]bool) {
@@ -288,7 +298,7 @@ func testPages(t *testing.T, s *testkit.Server) {
 			t.Errorf("%s leads elsewhere: %q", p.path(), bad)
 		}
 	}
-	nonces, shapes, seen := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	nonces, shapes, seen, alike := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]int{}
 	queue := []string{console}
 	slowest, slowestPage, largest, largestPage := 0.0, "", 0, ""
 	for len(queue) > 0 && len(seen) < mostPages {
@@ -322,11 +332,7 @@ func testPages(t *testing.T, s *testkit.Server) {
 		if ms := p.painted(); ms > slowest {
 			slowest, slowestPage = ms, path
 		}
-		at, err := url.Parse(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if shape := numbers.ReplaceAllString(at.Path, "n") + strings.Join(slices.Sorted(maps.Keys(at.Query())), ","); !shapes[shape] {
+		if shape := shape(path); !shapes[shape] {
 			shapes[shape] = true
 			p.accessible()
 			p.look(360, "dark")
@@ -337,7 +343,8 @@ func testPages(t *testing.T, s *testkit.Server) {
 		var links []string
 		p.eval(`[...document.querySelectorAll("a[href]")].filter((a) => a.origin === location.origin && !a.hasAttribute("download")).map((a) => a.pathname + a.search)`, &links)
 		for _, link := range links {
-			if strings.HasPrefix(link, console) && !seen[link] {
+			if strings.HasPrefix(link, console) && !seen[link] && alike[shape(link)] < mostAlike {
+				alike[shape(link)]++
 				queue = append(queue, link)
 			}
 		}
