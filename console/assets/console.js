@@ -92,6 +92,14 @@
 			follow();
 		},
 
+		// data-revision="…" data-modified="…": the revision of a function whose update is done,
+		// for the forms that were shown before, unless somebody changed the function since.
+		revision(news) {
+			const shown = document.querySelector(".state[data-modified]");
+			if (!shown || shown.dataset.modified !== news.dataset.modified) return;
+			for (const field of document.querySelectorAll("input[data-latest]")) field.value = news.dataset.revision;
+		},
+
 		// data-preview="path": a form with layers whose merged view, #merged, is fetched
 		// again when their order changes, before anything is saved.
 		preview(form) {
@@ -266,14 +274,11 @@
 				e.preventDefault();
 				grip.setPointerCapture(e.pointerId);
 				item.classList.add("dragged");
+				// The neighbours move, not the item, which would lose the pointer.
+				const middle = (other) => { const box = other.getBoundingClientRect(); return box.top + box.height / 2; };
 				const onMove = (m) => {
-					for (const other of list.children) {
-						if (other === item) continue;
-						const box = other.getBoundingClientRect(), middle = box.top + box.height / 2;
-						const above = other.compareDocumentPosition(item) & Node.DOCUMENT_POSITION_FOLLOWING;
-						if (above && m.clientY < middle) { other.before(item); break; }
-						if (!above && m.clientY > middle) { other.after(item); }
-					}
+					for (let other; (other = item.previousElementSibling) && m.clientY < middle(other);) item.after(other);
+					for (let other; (other = item.nextElementSibling) && m.clientY > middle(other);) item.before(other);
 				};
 				const onUp = () => {
 					grip.removeEventListener("pointermove", onMove);

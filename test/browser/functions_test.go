@@ -349,6 +349,7 @@ func testFunctionsByKeyboard(t *testing.T, s *testkit.Server) {
 	p.press("Enter")
 	p.shows("Alias live saved")
 	p.visit(at)
+	p.tabTo("link", "Logs") // all of them
 	p.tabTo("link", "Logs")
 	p.press("Enter")
 	p.at(at + "/logs")

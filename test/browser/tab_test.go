@@ -483,7 +483,10 @@ func (p *tab) mouse(kind string, at point, buttons int) {
 	p.t.Helper()
 	params := map[string]any{"type": kind, "x": at.x, "y": at.y, "buttons": buttons}
 	if kind != "mouseMoved" {
-		params["button"], params["clickCount"] = "left", 1
+		params["clickCount"] = 1
+	}
+	if kind != "mouseMoved" || buttons != 0 {
+		params["button"] = "left"
 	}
 	p.call("Input.dispatchMouseEvent", params, nil)
 }
