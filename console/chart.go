@@ -150,8 +150,13 @@ func drawn(s figures, class, unit string, x func(int) float64, y func(float64) f
 		}
 	}
 	out.Path = path.String()
-	if out.Sum = "at most " + withUnit(most, unit); s.sum {
+	switch {
+	case s.sum:
 		out.Sum = withUnit(sum, unit) + " in all"
+	case most == 0:
+		out.Sum = "none"
+	default:
+		out.Sum = "up to " + withUnit(most, unit)
 	}
 	return out
 }
@@ -326,8 +331,10 @@ type coldStart struct {
 }
 
 // Bars are its parts side by side.
-func (s coldStart) Bars() []bar {
-	return bars([]part{{"Archives", s.Archives}, {"Runtime", s.Runtime}, {"Sandbox", s.Sandbox}, {"Init", s.Init}})
+func (s coldStart) Bars() []bar { return bars(s.parts()) }
+
+func (s coldStart) parts() []part {
+	return []part{{"Archives", s.Archives}, {"Runtime", s.Runtime}, {"Sandbox", s.Sandbox}, {"Init", s.Init}}
 }
 
 // When tells when it was.

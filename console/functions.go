@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // functionRooms registers the pages of functions.
@@ -16,6 +17,7 @@ func functionRooms(c *Console) {
 	c.handle("GET functions-new", (*Console).newFunctionPage)
 	c.handle("POST functions-new", (*Console).newFunction)
 	c.handle("GET functions/{name}", (*Console).function)
+	c.handle("GET functions/{name}/state", (*Console).functionState)
 	c.handle("GET functions/{name}/delete", (*Console).deleteFunctionPage)
 	c.handle("POST functions/{name}/delete", (*Console).deleteFunction)
 
@@ -104,6 +106,11 @@ func (f *functionConfig) IsImage() bool { return f.PackageType == "Image" }
 
 // Architecture is the one that the function runs on.
 func (f *functionConfig) Architecture() string { return strings.Join(f.Architectures, ", ") }
+
+// Settled reports whether nothing is going on with the function.
+func (f *functionConfig) Settled() bool {
+	return f.State != "Pending" && f.LastUpdateStatus != "InProgress"
+}
 
 // functionHead is what every page of one function begins with.
 type functionHead struct {
@@ -202,6 +209,19 @@ func functionPath(version, name, rest string, pairs ...string) string {
 // of2015 is the version of the API that most operations have in their paths.
 const of2015 = "2015-03-31"
 
+// settling is how long a page waits for an update that is going on.
+const settling = 500 * time.Millisecond
+
+// sleep waits, and reports whether the context lasted as long.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
 // functionHead asks for the function that the path names.
 func (v *visit) functionHead(tab string) (*functionHead, error) {
 	h := &functionHead{Name: v.req.PathValue("name"), Qualifier: v.req.URL.Query().Get("qualifier"), Tab: tab}
@@ -209,7 +229,13 @@ func (v *visit) functionHead(tab string) (*functionHead, error) {
 		h.Qualifier = ""
 	}
 	h.Config.FunctionName = h.Name
+	// The end of an update changes the revision that forms send back. It mostly comes at once.
+	ctx, cancel := context.WithTimeout(v.context(), settling)
+	defer cancel()
 	err := v.lambda(v.context(), http.MethodGet, functionPath(of2015, h.Name, "/configuration", "Qualifier", h.Qualifier), nil, &h.Config)
+	for err == nil && !h.Config.Settled() && sleep(ctx, settling/20) {
+		err = v.lambda(v.context(), http.MethodGet, functionPath(of2015, h.Name, "/configuration", "Qualifier", h.Qualifier), nil, &h.Config)
+	}
 	h.Known = err == nil
 	if err := h.part("Configuration", err); err != nil {
 		return nil, err
@@ -374,6 +400,18 @@ func (c *Console) function(v *visit) error {
 		return err
 	}
 	return v.showFunction("function", "Overview", h, d)
+}
+
+// functionState answers the function's state, which pages ask for until it is settled.
+func (c *Console) functionState(v *visit) error {
+	h, err := v.functionHead("")
+	if err != nil {
+		return err
+	}
+	if h.Config.Settled() {
+		v.w.Header().Set("X-Done", "1")
+	}
+	return v.showFunction("functionstate", "State", h, h)
 }
 
 type functionDeleteData struct {

@@ -68,6 +68,7 @@ type codeNode struct {
 	Files              int   // in a directory
 	Children           []*codeNode
 	Open               bool     // its children are here, not on a page of their own
+	Unfolded           bool     // and they show
 	Search             []string // runtimes that look here
 	Layer              int      // of a merged view: which one gives it, from 1
 	Hides              []string // of a merged view: what it hides
@@ -95,6 +96,7 @@ func nodesOf(t *contents.Tree, dir string, each func(*codeNode, contents.Entry))
 		nodes = append(nodes, node(e))
 	}
 	left := codeNodes - len(nodes)
+	const unfolded = 40 // nodes that show by themselves
 	for queue := nodes; len(queue) > 0; queue = queue[1:] {
 		n := queue[0]
 		if !n.Directory {
@@ -108,6 +110,7 @@ func nodesOf(t *contents.Tree, dir string, each func(*codeNode, contents.Entry))
 		}
 		n.Open = true
 		left -= len(below)
+		n.Unfolded = codeNodes-left <= unfolded || len(n.Search) > 0
 		for _, e := range below {
 			child := node(e)
 			n.Children = append(n.Children, child)

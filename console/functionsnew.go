@@ -220,11 +220,9 @@ func (v *visit) makeRole(function string) (string, error) {
 	}, &out); err != nil {
 		return "", err
 	}
-	_, _, err := v.do(v.context(), "iam", http.MethodPost, "/", "application/x-www-form-urlencoded; charset=utf-8", nil, strings.NewReader(url.Values{
-		"Action": {"AttachRolePolicy"}, "Version": {queryVersions["iam"]}, "RoleName": {name},
-		"PolicyArn": {"arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"},
-	}.Encode()))
-	return out.Role.Arn, err
+	return out.Role.Arn, v.query(v.context(), "iam", "AttachRolePolicy", url.Values{
+		"RoleName": {name}, "PolicyArn": {"arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"},
+	}, nil)
 }
 
 func (c *Console) newFunction(v *visit) error {
@@ -249,6 +247,9 @@ func (c *Console) newFunction(v *visit) error {
 		return invalid("A function needs a name.")
 	}
 	var archive func(io.Writer) error
+	if files := v.req.MultipartForm; files != nil && len(files.File["zip"]) > 0 && files.File["zip"][0].Size > 0 {
+		d.Source = "zip" // whoever chose one means it
+	}
 	if d.Source == "zip" {
 		send, done, err := v.uploadedZip()
 		if err != nil {
@@ -268,10 +269,12 @@ func (c *Console) newFunction(v *visit) error {
 	}
 	if d.NewRole {
 		role, err := v.makeRole(d.Name)
+		if role != "" { // the next try takes it
+			d.Role, d.NewRole = role, false
+		}
 		if err != nil {
 			return wrong(err)
 		}
-		d.Role, d.NewRole = role, false
 	}
 	if d.Role == "" {
 		return invalid("A function needs a role.")

@@ -42,6 +42,7 @@ type testResult struct {
 	Report          []fact
 	Cold            []bar
 	ColdStart       bool
+	handler         float64 // milliseconds
 }
 
 // fact is a name with what is known of it.
@@ -105,6 +106,17 @@ func (c *Console) invokeFunction(v *visit) error {
 		return err
 	}
 	d.Result = resultOf(d.Type, answer, text, took)
+	if d.Result.ColdStart { // the server knows more of it than the log
+		starts, err := v.coldStartsOf(h.Name)
+		if err != nil && !isRefusal(err) {
+			return err
+		}
+		for _, s := range starts {
+			if s.RequestId == d.Result.RequestID {
+				d.Result.Cold = bars(append(s.parts(), part{"Handler", d.Result.handler}))
+			}
+		}
+	}
 	return v.showFunctionTest(&d)
 }
 
@@ -182,6 +194,7 @@ func (r *testResult) read(log []byte) {
 	if !cold {
 		init, cold = values["Restore Duration"]
 	}
+	r.handler = values["Duration"]
 	if r.ColdStart = cold; !cold {
 		return
 	}
@@ -203,7 +216,7 @@ func bars(parts []part) []bar {
 	var out []bar
 	from := 0.0
 	for i, p := range parts {
-		b := bar{Name: p.name, Value: fmt.Sprintf("%.2f ms", p.ms), Class: strconv.Itoa(i%4 + 1)}
+		b := bar{Name: p.name, Value: fmt.Sprintf("%.2f ms", p.ms), Class: strconv.Itoa(i%5 + 1)}
 		if whole > 0 {
 			b.From = int(1000 * from / whole)
 			b.Width = max(int(1000*(from+p.ms)/whole)-b.From, 1)

@@ -52,7 +52,7 @@ func (layerForm) Has(list []string, value string) bool {
 
 func (v *visit) showLayerForm(status int, form layerForm, isNew bool, wrong string) error {
 	d := layerPublishData{
-		layerForm: form, New: isNew, Wrong: wrong, Most: min(v.o.Limits.ZippedUpload, uploadBytes-1<<20),
+		layerForm: form, New: isNew, Wrong: wrong, Most: v.o.Limits.ZippedUpload,
 		Supported: supportedRuntimes(), Retired: retiredRuntimes(), MostRuntimes: maxLayerRuntimes,
 		ArchitectureNames: []string{"x86_64", "arm64"},
 	}

@@ -257,7 +257,7 @@ const (
 
 	// lateness is how long after its time a line may arrive and is still shown.
 	lateness = 10 * time.Second
-	maxTails = 8
+	maxTails = 16
 )
 
 // tailing is how far a log was read. It goes to the browser and back, so it is
@@ -376,7 +376,11 @@ func (t *tailing) advance(read []logEvent, cut bool, token string, now time.Time
 	if len(read) > 0 {
 		begin, last := t.Spans[0], read[len(read)-1].place()
 		if t.Token != "" { // the page begins where the one before ended
-			begin = read[0].place()
+			for _, s := range t.Spans {
+				if s.compare(read[0].place()) <= 0 {
+					begin = s
+				}
+			}
 		}
 		begin.Seen = 0
 		for i := range read {

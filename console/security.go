@@ -22,8 +22,9 @@ func (v *visit) protect() {
 	h.Set("Cache-Control", "no-store")
 }
 
-// uploadBytes bounds the body of a form. A layer's archive of 50 MB is the largest.
-const uploadBytes = 64 << 20
+// uploadBytes bounds the body of a form: an archive as large as the limit has it,
+// and 14 MB for the rest.
+func (c *Console) uploadBytes() int64 { return c.o.Limits.ZippedUpload + 14<<20 }
 
 // strangerBytes bounds the body of a form of somebody who has not signed in.
 const strangerBytes = 64 << 10
@@ -48,7 +49,7 @@ func (v *visit) checkOrigin() error {
 	}
 	most := int64(strangerBytes)
 	if v.session.KeyID != "" {
-		most = uploadBytes
+		most = v.uploadBytes()
 	}
 	v.req.Body = http.MaxBytesReader(v.w, v.req.Body, most)
 	var err error

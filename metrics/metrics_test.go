@@ -191,6 +191,10 @@ func TestFunctions(t *testing.T) {
 		t.Errorf("functions of an hour %+v; want both invocations of a", all)
 	}
 	still(ran(time.Second))
+	c.advance(time.Hour)
+	if all := m.Functions(mine, 5*time.Minute); len(all) != 0 {
+		t.Errorf("functions %+v; want none after an hour without anything", all)
+	}
 }
 
 // TestBounds: whatever clients do, memory is bounded, and who runs is not forgotten.

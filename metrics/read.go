@@ -116,8 +116,8 @@ type Summary struct {
 }
 
 // Functions sums up what happened to functions in the last while, at most three
-// hours and in whole minutes, for those that match. They are in the order of
-// their accounts, regions and names.
+// hours and in whole minutes, for those that match and to which something happened.
+// They are in the order of their accounts, regions and names.
 func (m *Metrics) Functions(match func(lamina.FunctionID) bool, last time.Duration) []Summary {
 	now := m.now()
 	from := now.Add(-min(last, MinutesKept)).Unix()
@@ -137,6 +137,9 @@ func (m *Metrics) Functions(match func(lamina.FunctionID) bool, last time.Durati
 		}
 		p.merge(&f.minute)
 		f.mu.Unlock()
+		if running == 0 && p.empty() {
+			continue
+		}
 		all = append(all, Summary{Function: id, Running: running, Point: p.point()})
 	}
 	slices.SortFunc(all, func(a, b Summary) int { return compare(a.Function, b.Function) })

@@ -21,21 +21,18 @@ const insideBytes = 64 << 20
 // its context: without a signature, with the same permissions asked for and the
 // same audit. The request counts against no limit of requests.
 func (s *Server) Do(service string, req *http.Request) (*http.Response, error) {
-	caller, _ := identity.CallerOf(req.Context())
-	caller.Secure, caller.Inside = true, true
-	return s.inside(service, caller, req)
+	return s.inside(service, req, func(c *identity.Caller) { c.Secure, c.Inside = true, true })
 }
 
 // DoFor is Do for a caller who sends the request as from outside, through a part of
 // Lamina that has proven who it is.
 func (s *Server) DoFor(service string, req *http.Request) (*http.Response, error) {
-	caller, _ := identity.CallerOf(req.Context())
-	caller.Secure, caller.Inside = req.TLS != nil || isLoopback(caller.Source), false
-	return s.inside(service, caller, req)
+	return s.inside(service, req, func(c *identity.Caller) { c.Secure, c.Inside = req.TLS != nil || isLoopback(c.Source), false })
 }
 
-func (s *Server) inside(service string, caller identity.Caller, req *http.Request) (*http.Response, error) {
-	if caller.Kind == "" {
+func (s *Server) inside(service string, req *http.Request, tell func(*identity.Caller)) (*http.Response, error) {
+	caller, ok := identity.CallerOf(req.Context())
+	if !ok {
 		return nil, fmt.Errorf("request to %s: nobody sends it", service)
 	}
 	h, ok := s.service(service)
@@ -43,6 +40,7 @@ func (s *Server) inside(service string, caller identity.Caller, req *http.Reques
 		return nil, fmt.Errorf("request to %s: there is no such service", service)
 	}
 	caller.Service = service
+	tell(&caller)
 	if req.Body == nil {
 		req.Body = http.NoBody
 	}

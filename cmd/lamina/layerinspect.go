@@ -128,6 +128,9 @@ func (v *inspectLayerVerb) Run(ctx context.Context, s streams) error {
 	}()
 	for _, arg := range args {
 		l, err := opener.open(ctx, arg)
+		if v.Function != "" && isStatus(err, http.StatusNotFound) {
+			return hint(err, "it was deleted: the function keeps it, but nobody can download it any more")
+		}
 		if err != nil {
 			return err
 		}

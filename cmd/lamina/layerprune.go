@@ -27,7 +27,7 @@ type prunedVersion struct {
 	LayerVersionArn string
 	Version         int64
 	CreatedDate     string
-	CodeSize        int64
+	CodeSize        int64  `json:",omitempty"` // only of what is deleted
 	Action          string // delete or keep
 	Why             string
 
@@ -81,7 +81,11 @@ func (v *pruneLayersVerb) Run(ctx context.Context, s streams) error {
 		table := columns(w)
 		fmt.Fprintln(table, "ACTION\tVERSION\tSIZE\tCREATED\tWHY")
 		for _, one := range all {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", one.Action, one.LayerVersionArn, bytesText(one.CodeSize), one.CreatedDate, one.Why)
+			size := "-"
+			if one.Action == pruneDelete {
+				size = bytesText(one.CodeSize)
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", one.Action, one.LayerVersionArn, size, one.CreatedDate, one.Why)
 		}
 		return table.Flush()
 	})
@@ -189,9 +193,10 @@ func (v *pruneLayersVerb) plan(ctx context.Context, api *apiClient) ([]prunedVer
 				return nil, fmt.Errorf("look who may use %s: %w", one.LayerVersionArn, err)
 			}
 		}
-		if one.Action == pruneDelete {
-			one.Why = "nothing uses it"
+		if one.Action != pruneDelete {
+			continue
 		}
+		one.Why = "nothing uses it"
 		if one.CodeSize, err = layerSize(ctx, api, path); err != nil {
 			return nil, fmt.Errorf("look at %s: %w", one.LayerVersionArn, err)
 		}

@@ -37,7 +37,7 @@ type verbs struct {
 	Deploy         deployVerb          `cmd:"" help:"Deploy a template of CloudFormation or SAM with the code it names."`
 	Stack          stackVerbs          `cmd:"" help:"Stacks: what templates were deployed as."`
 	Layer          layerVerbs          `cmd:"" help:"Layers: built, published, looked into, compared, cleaned up, and pulled from AWS."`
-	Invoke         invokeVerb          `cmd:"" help:"Invoke a function, and print what it returns."`
+	Invoke         invokeVerb          `cmd:"" help:"Invoke a function, and print what it returns. Exits with 3 when the function failed."`
 	Logs           logsVerb            `cmd:"" help:"Print what a function printed, and follow it."`
 	Top            topVerb             `cmd:"" help:"Show what functions do, how long they take, and their environments."`
 	Env            envVerb             `cmd:"" help:"Print export lines that point AWS clients at the server."`

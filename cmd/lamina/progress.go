@@ -63,13 +63,13 @@ func (p *progressBar) draw() {
 	if err != nil {
 		return // it was a terminal a moment ago
 	}
-	line := fmt.Sprintf("%s  %s", p.what, bytesText(p.done))
+	line := fmt.Sprintf("%9s  %s", bytesText(p.done), p.what)
 	if p.total > 0 {
 		done := min(p.done, p.total)
 		const cells = 24
 		full := int(done * cells / p.total)
-		line = fmt.Sprintf("%s  [%s%s] %3d %%  %s of %s", p.what, strings.Repeat("#", full), strings.Repeat(".", cells-full),
-			done*100/p.total, bytesText(done), bytesText(p.total))
+		line = fmt.Sprintf("[%s%s] %3d %%  %s of %s  %s", strings.Repeat("#", full), strings.Repeat(".", cells-full),
+			done*100/p.total, bytesText(done), bytesText(p.total), p.what)
 	}
 	if text, width := []rune(line), cmp.Or(int(size.Col), 80); len(text) >= width {
 		line = string(text[:width-1])

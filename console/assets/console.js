@@ -92,6 +92,14 @@
 			follow();
 		},
 
+		// data-revision="…" data-modified="…": the revision of a function whose update is done,
+		// for the forms that were shown before, unless somebody changed the function since.
+		revision(news) {
+			const shown = document.querySelector(".state[data-modified]");
+			if (!shown || shown.dataset.modified !== news.dataset.modified) return;
+			for (const field of document.querySelectorAll("input[data-latest]")) field.value = news.dataset.revision;
+		},
+
 		// data-preview="path": a form with layers whose merged view, #merged, is fetched
 		// again when their order changes, before anything is saved.
 		preview(form) {

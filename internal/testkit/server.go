@@ -142,7 +142,7 @@ func (s *Server) Config() aws.Config {
 		HTTPClient:       plainBodies{awshttp.NewBuildableClient()},
 	}
 	if s.o.TLS {
-		c.HTTPClient = plainBodies{s.client()}
+		c.HTTPClient = plainBodies{s.Client()}
 	}
 	return c
 }
@@ -191,8 +191,8 @@ func (s *Server) authority() string {
 	return filepath.Join(s.Data, "tls", "ca.pem")
 }
 
-// client trusts the server's authority.
-func (s *Server) client() *http.Client {
+// Client returns an HTTP client that trusts the server.
+func (s *Server) Client() *http.Client {
 	if !s.o.TLS {
 		return http.DefaultClient
 	}
@@ -248,7 +248,7 @@ func (s *Server) healthy() error {
 	deadline := time.After(startWithin)
 	var last error
 	for {
-		if last = healthy(s.client(), s.URL); last == nil {
+		if last = healthy(s.Client(), s.URL); last == nil {
 			return nil
 		}
 		select {

@@ -176,7 +176,7 @@ func testSessions(t *testing.T, s *testkit.Server) {
 func testTLS(t *testing.T) {
 	s := testkit.Start(t, testkit.Options{TLS: true, Args: []string{"--no-s3"}})
 	v := newVisitor(t, s.URL)
-	v.client.Transport = s.Config().HTTPClient.(*http.Client).Transport
+	v.client.Transport = s.Client().Transport
 	cookies := append(v.get(console+"signin").Cookies(), v.signIn(s.AccessKeyID, s.SecretAccessKey, "").Cookies()...)
 	if !v.isIn() || len(cookies) < 2 {
 		t.Fatalf("not signed in, with %v", cookies)

@@ -21,7 +21,7 @@ import (
 	"github.com/lamina-run/lamina/internal/testkit"
 )
 
-var hiddenField = regexp.MustCompile(`name="(revision|sha256)" value="([^"]*)"`)
+var hiddenField = regexp.MustCompile(`name="(revision|sha256)"(?: data-latest)? value="([^"]*)"`)
 
 // hidden reads the hidden fields of a page that a form sends back.
 func hidden(page string) url.Values {
