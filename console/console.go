@@ -166,10 +166,13 @@ func (v *visit) admit(private bool) error {
 		caller.Region, caller.Source, caller.Agent = v.session.Region, sourceOf(v.req), v.req.UserAgent()
 		v.caller = caller
 	}
+	if err := v.checkSender(); err != nil {
+		return err
+	}
 	if private && v.session.KeyID == "" {
 		return errSignIn // before anything of a form is read
 	}
-	if err := v.checkOrigin(); err != nil {
+	if err := v.checkForm(); err != nil {
 		return err
 	}
 	if v.session.KeyID != "" {

@@ -275,7 +275,9 @@ func (c *Console) layerChecks(v *visit) error {
 		return err
 	}
 	d := layerChecksData{layerVersionHead: h}
-	if d.Mistakes, err = v.mistakes(h); err != nil {
+	if d.Mistakes, err = v.mistakes(h); errors.Is(err, errNoArchive) {
+		d.Wrong = errNoArchive.Message
+	} else if err != nil {
 		if d.Wrong, err = v.unreadable(err); err != nil {
 			return err
 		}
@@ -291,8 +293,11 @@ func (v *visit) mistakes(h layerVersionHead) ([]contents.Mistake, error) {
 	defer leave()
 	tree, done, err := v.openTree(ctx, h.Content.CodeSha256)
 	defer done()
-	if err != nil || tree == nil {
+	if err != nil {
 		return nil, err
+	}
+	if tree == nil {
+		return nil, errNoArchive
 	}
 	return tree.Mistakes(ctx, contents.Use{Runtimes: h.CompatibleRuntimes, Architectures: h.CompatibleArchitectures})
 }

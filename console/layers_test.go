@@ -146,13 +146,15 @@ func TestLayerPages(t *testing.T) {
 		t.Error("what was added has what was removed")
 	}
 	tame(t, "unknown version", v.get("layers/geo/versions/9", http.StatusNotFound))
-	has(t, "directory of the host", v.get("layers/geo/versions/1", http.StatusOK), "Download")
+	has(t, "archive", v.get("layers/geo/versions/1", http.StatusOK), "/download")
 	clear(archives)
 	page = v.get("layers/geo/versions/1", http.StatusOK)
 	if has(t, "directory of the host", page, "directory of the server"); strings.Contains(page, "/download") {
 		t.Error("what has no archive can be downloaded")
 	}
 	v.get("layers/geo/versions/1/download", http.StatusNotFound)
+	has(t, "checks of a directory", v.get("layers/geo/versions/1/checks", http.StatusOK), "directory of the server")
+	has(t, "comparison of a directory", v.get("layers/geo/compare?from=1&to=2", http.StatusOK), "directory of the server")
 
 	for _, c := range []struct{ arn, want string }{
 		{"nonsense" + evil, "looks like arn:aws"},

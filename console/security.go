@@ -33,19 +33,31 @@ const strangerBytes = 64 << 10
 // with the request.
 const formMemory = 1 << 20
 
-// checkOrigin lets through what only shows something, and forms of our own pages:
-// browsers say where a request comes from, and the form has to know the session's
-// token, in its field csrf or in the header X-Csrf-Token.
-func (v *visit) checkOrigin() error {
-	if v.req.Method == http.MethodGet || v.req.Method == http.MethodHead {
+// errForm is told of forms that are not from our pages.
+var errForm = &refusal{
+	Status: http.StatusForbidden, Code: "InvalidForm",
+	Message: "The form is not from this session. Go back, reload the page and send it again.",
+}
+
+// shows reports whether a request only shows something.
+func (v *visit) shows() bool {
+	return v.req.Method == http.MethodGet || v.req.Method == http.MethodHead
+}
+
+// checkSender lets through what only shows something, and forms that, as far as the
+// browser says where they come from, our own pages sent.
+func (v *visit) checkSender() error {
+	if !v.shows() && v.origin.Check(v.req) != nil {
+		return errForm
+	}
+	return nil
+}
+
+// checkForm reads a form, which has to know the session's token, in its field csrf
+// or in the header X-Csrf-Token.
+func (v *visit) checkForm() error {
+	if v.shows() {
 		return nil
-	}
-	wrong := &refusal{
-		Status: http.StatusForbidden, Code: "InvalidForm",
-		Message: "The form is not from this session. Go back, reload the page and send it again.",
-	}
-	if v.origin.Check(v.req) != nil {
-		return wrong
 	}
 	most := int64(strangerBytes)
 	if v.session.KeyID != "" {
@@ -66,7 +78,7 @@ func (v *visit) checkOrigin() error {
 		got = v.req.PostForm.Get("csrf")
 	}
 	if got == "" || subtle.ConstantTimeCompare([]byte(got), []byte(v.session.CSRF)) != 1 {
-		return wrong
+		return errForm
 	}
 	return nil
 }

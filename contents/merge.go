@@ -29,7 +29,7 @@ const (
 
 // Shadow is an entry of a layer that functions don't see.
 type Shadow struct {
-	Entry
+	*Entry        // of the layer's tree
 	Layer  int    // whose it is, as an index into [Merged.Layers]
 	By     int    // the layer that hides it
 	ByPath string // what of that layer hides it: the same path, or a directory above
@@ -145,7 +145,8 @@ func (m *Merged) hide(hidden []part, by part) {
 		case over.IsDirectory():
 			reason = DirectoryOverFile
 		}
-		for _, e := range p.entries {
+		for i := range p.entries {
+			e := &p.entries[i]
 			same := reason == Replaced && e.Kind == over.Kind && e.Target == over.Target && e.Size == over.Size && e.crc == over.crc && e.Mode == over.Mode
 			m.Shadows = append(m.Shadows, Shadow{Entry: e, Layer: p.layer, By: by.layer, ByPath: over.Path, Reason: reason, Same: same})
 		}

@@ -119,6 +119,22 @@ func (p *Plane) keepLayerVersion(ctx context.Context, tx *store.Tx, v lamina.Lay
 	}}})
 }
 
+// maxPulled is how many layer versions PulledLayerVersions returns at most.
+const maxPulled = 10_000
+
+// PulledLayerVersions returns what KeepLayerVersion added to accounts that are not
+// of this server, by ARN.
+func (p *Plane) PulledLayerVersions(ctx context.Context) (all []lamina.LayerVersion, err error) {
+	err = p.store.View(ctx, func(tx *store.Tx) (err error) {
+		all, err = tx.PulledLayerVersions(ctx, maxPulled)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list pulled layer versions: %w", err)
+	}
+	return all, nil
+}
+
 // DropLayerVersion removes a layer version that KeepLayerVersion added to an
 // account that is not of this server, where nobody else could. Functions that
 // have it keep it. A missing one is ResourceNotFoundException.

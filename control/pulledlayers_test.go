@@ -141,6 +141,15 @@ func TestKeepLayerVersion(t *testing.T) {
 		}
 	}
 
+	var pulled []string
+	all, err := p.PulledLayerVersions(caller(ours))
+	for _, v := range all {
+		pulled = append(pulled, v.ARN())
+	}
+	if want := version(theirs, 3, nil).ARN() + " " + version(theirs, 7, nil).ARN(); err != nil || strings.Join(pulled, " ") != want {
+		t.Errorf("PulledLayerVersions() = %q, %v; want %s", pulled, err, want)
+	}
+
 	// Only what is of nobody here can be dropped.
 	id := lamina.LayerID{Scope: lamina.Scope{Account: theirs, Region: "eu-west-1"}, Name: "geo"}
 	if err := p.DropLayerVersion(caller(ours), id, 7); err != nil {

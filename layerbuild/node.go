@@ -80,10 +80,14 @@ func (b *builder) node(ctx context.Context, files *tree) error {
 	if info, err := os.Stat(modules); err != nil || !info.IsDir() {
 		return advise(fmt.Errorf("%s asks for no packages", b.Source.File), "put what the layer should have into its dependencies")
 	}
-	if err := files.add(modules, "nodejs/node_modules", refuse); err != nil {
+	// Packages of the project are links to where they are in it.
+	if files.inside, err = filepath.EvalSymlinks(project); err != nil {
+		return fmt.Errorf("read what npm has installed: %w", err)
+	}
+	if err := files.add(modules, "nodejs/node_modules", follow); err != nil {
 		return err
 	}
-	return b.nodeModules(files, scripts)
+	return b.nodeModules(ctx, files, scripts)
 }
 
 // nodeProject copies what npm needs of the user's project: it writes where it
@@ -173,8 +177,12 @@ func copyProject(from, to string, not []fs.FileInfo) error {
 	return nil
 }
 
+// intermediate are files that node-gyp leaves beside what it makes, with paths of
+// this machine in them.
+var intermediate = regexp.MustCompile(`/build/(?:Makefile|config\.gypi|node_gyp_bins/.*|[^/]+\.(?:mk|Makefile)|gyp-[^/]+|Release/(?:\.deps|obj|obj\.target|\.forge-meta)(?:/.*)?)$`)
+
 // nodeModules looks at what npm has left.
-func (b *builder) nodeModules(files *tree, scripts bool) error {
+func (b *builder) nodeModules(ctx context.Context, files *tree, scripts bool) error {
 	var lock struct {
 		Packages map[string]struct{ Optional, DevOptional bool }
 	}
@@ -189,7 +197,7 @@ func (b *builder) nodeModules(files *tree, scripts bool) error {
 	}
 	files.remove(func(f *file) bool {
 		below := strings.TrimPrefix(f.name, "nodejs/node_modules/")
-		return below == ".package-lock.json" || below == ".yarn-integrity" || strings.HasPrefix(below, ".cache/") || below == ".cache"
+		return below == ".package-lock.json" || below == ".yarn-integrity" || strings.HasPrefix(below, ".cache/") || below == ".cache" || intermediate.MatchString(below)
 	})
 	packages := map[string]*installed{} // by directory
 	for i := range files.files {
@@ -221,7 +229,10 @@ func (b *builder) nodeModules(files *tree, scripts bool) error {
 			files.files[i].group = strings.TrimSpace(top.Name + " " + top.Version)
 		}
 	}
-	return b.nodeNative(files, packages, scripts)
+	if err := b.nodeNative(files, packages, scripts); err != nil {
+		return err
+	}
+	return b.nodeCompiled(ctx, files, packages)
 }
 
 // installed is one package below node_modules.
@@ -339,6 +350,36 @@ func (b *builder) nodeNative(files *tree, packages map[string]*installed, script
 	}
 	if len(skipped) > 0 {
 		b.note("install scripts were not run, since they would be for this machine: those of %s", some(skipped))
+	}
+	return nil
+}
+
+// nodeCompiled tells when packages were compiled for another Node.js than the
+// runtime's, which those don't mind that use Node-API.
+func (b *builder) nodeCompiled(ctx context.Context, files *tree, packages map[string]*installed) error {
+	var compiled []string
+	for _, dir := range sortedKeys(packages) {
+		p := packages[dir]
+		if p.gyp && slices.ContainsFunc(p.files, func(i int) bool {
+			rest, ok := strings.CutPrefix(files.files[i].name, dir+"/build/Release/")
+			return ok && path.Ext(rest) == ".node"
+		}) {
+			compiled = append(compiled, p.Name)
+		}
+	}
+	if len(compiled) == 0 {
+		return nil
+	}
+	node, err := b.tools.lookPath("node")
+	if err != nil {
+		return nil // npm has its own
+	}
+	said, err := b.tools.run(ctx, command{name: "node", argv: []string{node, "--version"}, dir: b.work, quiet: true})
+	if err != nil {
+		return err
+	}
+	if major, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(said), "v"), "."); major != b.target.version {
+		b.note("compiled here by Node.js %s, which %s may not load unless they use Node-API: %s", printable(major), b.target.runtime, some(compiled))
 	}
 	return nil
 }

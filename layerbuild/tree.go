@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -23,6 +24,9 @@ type tree struct {
 	skip  []string      // names that are left out, beside leftOut
 	cache bool          // compiled modules go in
 	not   []fs.FileInfo // files that are left out
+	// inside is the directory that links may lead to that are followed; empty is
+	// anywhere.
+	inside string
 }
 
 // file is a name in the zip.
@@ -153,6 +157,11 @@ func (t *tree) walk(root *os.Root, dir, at string, out outward, above []fs.FileI
 	return nil
 }
 
+// refused is the error for a link that may not be followed.
+func refused(name, to string) error {
+	return fmt.Errorf("%s is a link to %s, which is outside of what was installed", name, to)
+}
+
 // link adds a symbolic link, or what it leads to.
 func (t *tree) link(root *os.Root, below, name string, out outward, above []fs.FileInfo) error {
 	to, err := root.Readlink(below)
@@ -163,9 +172,17 @@ func (t *tree) link(root *os.Root, below, name string, out outward, above []fs.F
 		return t.append(file{name: name, target: to})
 	}
 	if out == refuse {
-		return fmt.Errorf("%s is a link to %s, which is outside of what was installed", name, to)
+		return refused(name, to)
 	}
 	real := root.Name() + "/" + below
+	if t.inside != "" {
+		if real, err = filepath.EvalSymlinks(real); err != nil {
+			return fmt.Errorf("follow the link %s: %w", name, err)
+		}
+		if !strings.HasPrefix(real, t.inside+"/") {
+			return refused(name, to)
+		}
+	}
 	info, err := os.Stat(real)
 	if err != nil {
 		return fmt.Errorf("follow the link %s: %w", name, err)

@@ -16,6 +16,7 @@ import (
 type PulledLayers interface {
 	// KeepLayerVersion reports whether the version is new here.
 	KeepLayerVersion(ctx context.Context, v lamina.LayerVersion, zip io.Reader) (lamina.LayerVersion, bool, error)
+	PulledLayerVersions(ctx context.Context) ([]lamina.LayerVersion, error)
 	DropLayerVersion(ctx context.Context, id lamina.LayerID, number int64) error
 }
 
@@ -84,6 +85,18 @@ type KeptLayer struct {
 	New             bool // false when it was here already
 }
 
+// PulledLayerVersion is one of the layer versions that are kept for accounts
+// elsewhere.
+type PulledLayerVersion struct {
+	LayerVersionArn         string
+	CodeSha256              string
+	CodeSize                int64
+	Description             string
+	CompatibleRuntimes      []string `json:",omitempty"`
+	CompatibleArchitectures []string `json:",omitempty"`
+	CreatedDate             time.Time
+}
+
 // handleLayers serves layer versions of another Lambda to the operator.
 func (o Internal) handleLayers(operator handling) {
 	reference := func(req *http.Request) (lamina.LayerReference, error) {
@@ -108,6 +121,17 @@ func (o Internal) handleLayers(operator handling) {
 			Runtimes: p.CompatibleRuntimes, Architectures: p.CompatibleArchitectures, Created: p.CreatedDate,
 		}, req.Body)
 		return KeptLayer{LayerVersionArn: v.ARN(), CodeSha256: v.CodeSHA256(), CodeSize: v.CodeSize, New: isNew}, err
+	})
+	operator("GET /_lamina/layers", func(req *http.Request) (any, error) {
+		all, err := o.Layers.PulledLayerVersions(req.Context())
+		out := make([]PulledLayerVersion, 0, len(all))
+		for _, v := range all {
+			out = append(out, PulledLayerVersion{
+				LayerVersionArn: v.ARN(), CodeSha256: v.CodeSHA256(), CodeSize: v.CodeSize, Description: v.Description,
+				CompatibleRuntimes: v.Runtimes, CompatibleArchitectures: v.Architectures, CreatedDate: v.Created,
+			})
+		}
+		return map[string]any{"LayerVersions": out}, err
 	})
 	operator("DELETE /_lamina/layers/{arn}", func(req *http.Request) (any, error) {
 		wire.RecordOf(req.Context()).Tell("layer", req.PathValue("arn"))

@@ -29,6 +29,10 @@ func (f *fakeLayers) KeepLayerVersion(_ context.Context, v lamina.LayerVersion, 
 	return v, true, err
 }
 
+func (*fakeLayers) PulledLayerVersions(context.Context) ([]lamina.LayerVersion, error) {
+	return []lamina.LayerVersion{{Layer: lamina.LayerID{Scope: lamina.Scope{Account: "123456789012", Region: "eu-west-1"}, Name: "geo"}, Number: 7}}, nil
+}
+
 func (f *fakeLayers) DropLayerVersion(_ context.Context, id lamina.LayerID, number int64) error {
 	f.dropped = id.VersionARN(number)
 	return nil
@@ -64,6 +68,8 @@ func TestPulledLayersEndpoint(t *testing.T) {
 		status            int
 		want              fakeLayers
 	}{
+		{"list", "GET", "", nil, root, 200, fakeLayers{}},
+		{"another account's root lists", "GET", "", nil, other, 403, fakeLayers{}},
 		{"keep", "PUT", arn, query, root, 200, fakeLayers{kept: want, zip: "zip"}},
 		{"drop", "DELETE", arn, nil, root, 200, fakeLayers{dropped: arn}},
 		{"another account's root keeps", "PUT", arn, query, other, 403, fakeLayers{}},
@@ -79,11 +85,14 @@ func TestPulledLayersEndpoint(t *testing.T) {
 			t.Parallel()
 			var got fakeLayers
 			h := NewInternal(Internal{Profiles: &fakeProfiles{}, Layers: &got, Operator: operator, Log: slog.New(slog.DiscardHandler)})
-			req := httptest.NewRequest(c.method, "/_lamina/layers/"+url.PathEscape(c.arn)+"?"+c.query.Encode(), strings.NewReader("zip"))
+			req := httptest.NewRequest(c.method, strings.TrimSuffix("/_lamina/layers/"+url.PathEscape(c.arn), "/")+"?"+c.query.Encode(), strings.NewReader("zip"))
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, req.WithContext(identity.WithCaller(req.Context(), c.caller)))
 			if w.Code != c.status {
 				t.Errorf("%d %s; want %d", w.Code, w.Body, c.status)
+			}
+			if c.name == "list" && !strings.Contains(w.Body.String(), `"LayerVersionArn":"`+arn+`"`) {
+				t.Errorf("the list is %s", w.Body)
 			}
 			if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(fakeLayers{})); diff != "" {
 				t.Errorf("did (-want +got):\n%s", diff)

@@ -71,6 +71,7 @@ type Internal struct {
 //	POST   /_lamina/organizations                  NewAccount
 //	PUT    /_lamina/organizations/{id}/accounts/{account}
 //	DELETE /_lamina/organizations/{id}/accounts/{account}
+//	GET    /_lamina/layers
 //	PUT    /_lamina/layers/{arn}?{PulledLayer}     the zip
 //	DELETE /_lamina/layers/{arn}
 //

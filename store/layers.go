@@ -250,6 +250,18 @@ func (tx *Tx) LayerVersions(ctx context.Context, id lamina.LayerID, filter Layer
 	return all, nil
 }
 
+// PulledLayerVersions returns at most limit layer versions of accounts that are
+// not of this server, by ARN. It looks at all layer versions.
+func (tx *Tx) PulledLayerVersions(ctx context.Context, limit int) ([]lamina.LayerVersion, error) {
+	all, err := tx.layerVersions(ctx, `SELECT `+layerVersionColumns+` FROM layer_version v
+		WHERE NOT EXISTS (SELECT 1 FROM account a WHERE a.id = v.account)
+		ORDER BY v.account, v.region, v.name, v.number LIMIT $1`, limit)
+	if err != nil {
+		return nil, fmt.Errorf("pulled layer versions: %w", err)
+	}
+	return all, nil
+}
+
 // Layers returns, for at most limit layers with names after a given one, the
 // newest version that fits the filter, ordered by name. Layers without such a
 // version are left out. The work grows with limit, not with the number of

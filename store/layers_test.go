@@ -319,3 +319,50 @@ func TestAttachAgainstDelete(t *testing.T) {
 		}
 	})
 }
+
+func TestRaiseLayerNumber(t *testing.T) {
+	onBoth(t, func(t *testing.T, s *Store) {
+		id := layerID("pulled")
+		raise := func(n, before int64) {
+			t.Helper()
+			update(t, s, func(tx *Tx) error {
+				got, err := tx.RaiseLayerNumber(t.Context(), id, n)
+				if got != before {
+					t.Errorf("RaiseLayerNumber(%d) = %d; want %d", n, got, before)
+				}
+				return err
+			})
+		}
+		raise(7, 0)
+		raise(3, 7)
+		raise(7, 7)
+		if got := publishLayer(t, s, id, nil).Number; got != 8 {
+			t.Errorf("number after 7 was reached = %d; want 8", got)
+		}
+		raise(9, 8)
+		update(t, s, func(tx *Tx) error { return tx.InsertLayerVersion(t.Context(), layerVersion(id, 9)) })
+
+		// Those whose account is not here are what was pulled.
+		update(t, s, func(tx *Tx) error {
+			all, err := tx.PulledLayerVersions(t.Context(), 2)
+			var got []string
+			for _, v := range all {
+				got = append(got, v.ARN())
+			}
+			if want := []string{id.VersionARN(8), id.VersionARN(9)}; !slices.Equal(got, want) {
+				t.Errorf("PulledLayerVersions(2) = %q; want %q", got, want)
+			}
+			if err != nil {
+				return err
+			}
+			return tx.InsertAccount(t.Context(), Account{ID: id.Account})
+		})
+		update(t, s, func(tx *Tx) error {
+			all, err := tx.PulledLayerVersions(t.Context(), 10)
+			if len(all) > 0 {
+				t.Errorf("PulledLayerVersions() with the account here = %d; want none", len(all))
+			}
+			return err
+		})
+	})
+}

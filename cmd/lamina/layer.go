@@ -27,6 +27,7 @@ type layerVerbs struct {
 	Diff    diffLayersVerb   `cmd:"" help:"Compare two layers: files added, removed and changed."`
 	Prune   pruneLayersVerb  `cmd:"" help:"Delete layer versions that no function version uses. Without --yes it only tells which."`
 	Pull    pullLayerVerb    `cmd:"" help:"Fetch a layer version from AWS and keep it here under the same ARN."`
+	Pulled  pulledLayersVerb `cmd:"" help:"List the layer versions that were pulled, but those of accounts that are of this server."`
 }
 
 // layerAnswer is what GetLayerVersion and PublishLayerVersion answer.

@@ -32,6 +32,41 @@ type pullLayerVerb struct {
 
 const layersInternalPath = "/_lamina/layers/"
 
+type pulledLayersVerb struct {
+	output
+	stackServer
+}
+
+// Run lists what was pulled.
+func (v *pulledLayersVerb) Run(ctx context.Context, s streams) error {
+	target, err := v.client()
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.endpoint+strings.TrimSuffix(layersInternalPath, "/"), nil)
+	if err != nil {
+		return err
+	}
+	nothing := sha256.Sum256(nil)
+	text, err := target.send(ctx, server.SigningService, req, nothing[:])
+	if err != nil {
+		return v.explain(told("list what was pulled", err))
+	}
+	var all struct{ LayerVersions []server.PulledLayerVersion }
+	if err := json.Unmarshal(text, &all); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	return v.answer(s.out, all, func(out io.Writer) error {
+		table := columns(out)
+		fmt.Fprintln(table, "VERSION\tSIZE\tCREATED\tFOR\tDESCRIPTION")
+		for _, one := range all.LayerVersions {
+			fits := strings.Join(append(one.CompatibleRuntimes, one.CompatibleArchitectures...), ", ")
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", one.LayerVersionArn, bytesText(one.CodeSize), one.CreatedDate.UTC().Format(time.RFC3339), printable(fits), printable(one.Description))
+		}
+		return table.Flush()
+	})
+}
+
 // Run pulls a layer version, and prints its ARN.
 func (v *pullLayerVerb) Run(ctx context.Context, s streams) error {
 	ref, ok := lamina.ParseLayerReference(v.ARN)
