@@ -232,7 +232,13 @@ type user struct{ name, id, secret string }
 // newUser makes a user with these statements of a policy.
 func newUser(t testing.TB, s *testkit.Server, name, statements string) user {
 	t.Helper()
-	ctx, c := t.Context(), iam.NewFromConfig(s.Config())
+	return newUserOf(t, iam.NewFromConfig(s.Config()), name, statements)
+}
+
+// newUserOf does so in the account of the client.
+func newUserOf(t testing.TB, c *iam.Client, name, statements string) user {
+	t.Helper()
+	ctx := t.Context()
 	if _, err := c.CreateUser(ctx, &iam.CreateUserInput{UserName: &name}); err != nil {
 		t.Fatal(err)
 	}
