@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -287,5 +288,30 @@ func (p *person) tailed(t *testing.T, group, next string, print func(i int)) {
 		if n := strings.Count(text, fmt.Sprintf("line-%d", i)); n != 1 {
 			t.Errorf("line %d is there %d times; want once\n%s", i, n, text)
 		}
+	}
+}
+
+// TestStarters runs the code that functions of each language begin with.
+func TestStarters(t *testing.T) {
+	testkit.Need(t, testkit.Sandbox, testkit.Python, testkit.Node, testkit.Ruby)
+	t.Parallel()
+	node, err := exec.CommandContext(t.Context(), "node", "--version").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ruby, err := exec.LookPath("ruby")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := testkit.Start(t, testkit.Options{Args: []string{"--runtime", "ruby3.3=" + ruby}}) // whichever there is
+	root := signIn(t, s, s.AccessKeyID, s.SecretAccessKey)
+	major, _, _ := strings.Cut(strings.TrimPrefix(string(node), "v"), ".")
+	for i, runtime := range []string{"nodejs" + major + ".x", "ruby3.3", "provided.al2023"} {
+		name := fmt.Sprint("starter-", i)
+		root.get(pages+"functions-new", http.StatusOK)
+		root.post(pages+"functions-new", url.Values{"name": {name}, "runtime": {runtime}, "source": {"starter"}, "newrole": {"1"}}, http.StatusOK, "created")
+		settled(t, s, name)
+		root.get(pages+"functions/"+name+"/code", http.StatusOK, "The handler is in")
+		root.post(pages+"functions/"+name+"/test", url.Values{"event": {`{"key":1}`}, "type": {"RequestResponse"}}, http.StatusOK, "Succeeded", "Hello from Lamina!", "event: {&#34;key&#34;:")
 	}
 }
