@@ -59,7 +59,7 @@ var imports = map[string]struct {
 	"contents":            {may: []string{"."}, mustNot: []string{"net/http", "database/sql", "os", "net", "log/slog"}},
 	"control":             {may: []string{".", "wire", "store", "identity", "identity/policy", "signing"}, mustNot: []string{"net/http", "database/sql", "os/exec"}},
 	"server":              {may: []string{".", "audit", "control", "identity", "wire", "wire/jsontarget", "wire/query", "logs"}, mustNot: []string{"database/sql"}},
-	"console/...":         {may: []string{".", "contents", "control", "identity", "wire", "logs", "console/..."}, mustNot: []string{"database/sql"}},
+	"console/...":         {may: []string{".", "control", "identity", "wire", "logs", "console/..."}, mustNot: []string{"database/sql"}},
 	"stack":               {may: []string{".", "store", "identity", "wire", "wire/query", "wire/jsontarget", "stack/..."}, mustNot: []string{"database/sql"}},
 	"stack/template":      {may: []string{"."}, mustNot: []string{"net/http", "database/sql", "os", "net", "log/slog"}},
 	"stack/sam":           {may: []string{".", "stack/template"}, mustNot: []string{"net/http", "database/sql", "os", "net", "log/slog"}},
