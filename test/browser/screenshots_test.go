@@ -35,6 +35,7 @@ func TestScreenshots(t *testing.T) {
 			p.look(width, map[bool]string{true: "light", false: "dark"}[look == "light" || look == "phone-light"])
 			p.visit(console + path)
 			p.holds(`!document.querySelector("[aria-busy=true]")`)
+			p.on(`document.querySelectorAll(".tree details").forEach((d) => { d.open = true })`)
 			p.fits()
 			p.accessible()
 			p.picture(name + "-" + look)
