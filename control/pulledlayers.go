@@ -102,6 +102,9 @@ func (p *Plane) keepLayerVersion(ctx context.Context, tx *store.Tx, v lamina.Lay
 	if err != nil && !missing(err) {
 		return lamina.LayerVersion{}, false, err
 	}
+	if c := caller(ctx); ours && v.Layer.Account != c.Account {
+		return lamina.LayerVersion{}, false, wire.AccessDenied.Errorf("User: %s is not authorized to keep %s: its account is another of this server's, and publishes its layers itself.", c.ARN, v.ARN())
+	}
 	if ours && v.Number <= before {
 		return lamina.LayerVersion{}, false, wire.ResourceConflict.Errorf("The account %s is one of this server's, and its layer %s is at number %d already: %d may have been another archive that was deleted.", v.Layer.Account, v.Layer.Name, before, v.Number)
 	}

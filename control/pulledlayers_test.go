@@ -30,10 +30,13 @@ func TestKeepLayerVersion(t *testing.T) {
 	}
 	defer db.Close()
 	const ours, theirs = "000000000000", "123456789012"
-	if err := db.Update(t.Context(), func(tx *store.Tx) error {
-		return tx.InsertAccount(t.Context(), store.Account{ID: ours, Name: "root", Created: time.Now()})
-	}); err != nil {
-		t.Fatal(err)
+	const another = "222222222222"
+	for _, account := range []string{ours, another} {
+		if err := db.Update(t.Context(), func(tx *store.Tx) error {
+			return tx.InsertAccount(t.Context(), store.Account{ID: account, Created: time.Now()})
+		}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	var stagings []*staged
 	limits := lamina.DefaultLimits()
@@ -112,6 +115,13 @@ func TestKeepLayerVersion(t *testing.T) {
 	refused("keep a number that was passed", err, wire.ResourceConflict, "at number 6 already")
 	if n := published(ours, "7"); n != 7 {
 		t.Errorf("published number %d after a refusal; want 7", n)
+	}
+
+	// What is of another account of this server's is for that to publish.
+	_, err = keep(another, 1, "one")
+	refused("keep a version for another account", err, wire.AccessDenied, "publishes its layers itself")
+	if n := published(another, "1"); n != 1 {
+		t.Errorf("published number %d for the other account; want 1", n)
 	}
 
 	// What is wrong leaves nothing.

@@ -152,7 +152,10 @@ func (o *layerOpener) local(path string) (*openLayer, error) {
 		return nil, fmt.Errorf("make a zip: %w", err)
 	}
 	l := &openLayer{name: path, file: file, temporary: true}
-	if err := zipLayer(file, path); err != nil {
+	bar := newProgress(o.notes, "zipping "+path, 0)
+	err = zipLayer(io.MultiWriter(file, bar), path)
+	bar.close()
+	if err != nil {
 		l.close()
 		return nil, fmt.Errorf("zip %s: %w", path, err)
 	}
