@@ -42,6 +42,7 @@ func TestConsole(t *testing.T) {
 		"TLS":                   func(t *testing.T, _ *testkit.Server) { testTLS(t) },
 		"way back":              testWayBack,
 		"origin":                testOrigin,
+		"stacks":                testStacks,
 		"permissions":           testPermissions,
 		"functions":             testFunctions,
 		"functions by keyboard": testFunctionsByKeyboard,

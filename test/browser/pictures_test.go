@@ -37,32 +37,58 @@ func keepPicture(t testing.TB, name string, text []byte) {
 	}
 }
 
-// fewerColors paints a picture with its 256 commonest colours. Pages have few, and
-// the edges of letters don't mind a neighbour.
+// fewerColors paints a picture with at most 256 colours: the commonest, and those
+// that are far from all others.
 func fewerColors(in image.Image) image.Image {
-	type rgb [3]uint8
-	at := func(x, y int) rgb {
-		r, g, b, _ := in.At(x, y).RGBA()
-		return rgb{uint8(r >> 8), uint8(g >> 8), uint8(b >> 8)}
+	type shade struct {
+		color.RGBA
+		count int
+		far   int // squared distance to what the palette has
+		index uint8
 	}
-	size, count := in.Bounds(), map[rgb]int{}
+	at := func(x, y int) color.RGBA {
+		r, g, b, _ := in.At(x, y).RGBA()
+		return color.RGBA{uint8(r >> 8), uint8(g >> 8), uint8(b >> 8), 255}
+	}
+	size, count := in.Bounds(), map[color.RGBA]int{}
 	for y := size.Min.Y; y < size.Max.Y; y++ {
 		for x := size.Min.X; x < size.Max.X; x++ {
 			count[at(x, y)]++
 		}
 	}
-	all := make([]rgb, 0, len(count))
-	for c := range count {
-		all = append(all, c)
+	all := make([]shade, 0, len(count))
+	for c, n := range count {
+		all = append(all, shade{RGBA: c, count: n, far: 1 << 20})
 	}
-	slices.SortFunc(all, func(a, b rgb) int { return cmp.Or(cmp.Compare(count[b], count[a]), slices.Compare(a[:], b[:])) })
+	slices.SortFunc(all, func(a, b shade) int {
+		return cmp.Or(cmp.Compare(b.count, a.count), cmp.Compare(a.R, b.R), cmp.Compare(a.G, b.G), cmp.Compare(a.B, b.B))
+	})
+	const most, common = 256, 64
 	var palette color.Palette
-	for _, c := range all[:min(len(all), 256)] {
-		palette = append(palette, color.RGBA{c[0], c[1], c[2], 255})
+	for len(palette) < min(most, len(all)) {
+		next, worst := len(palette), -1
+		if len(palette) >= common {
+			for i := range all {
+				if cost := all[i].far * all[i].count; cost > worst {
+					next, worst = i, cost
+				}
+			}
+			if worst == 0 {
+				break
+			}
+		}
+		c := all[next]
+		for i := range all {
+			r, g, b := int(all[i].R)-int(c.R), int(all[i].G)-int(c.G), int(all[i].B)-int(c.B)
+			if d := r*r + g*g + b*b; d < all[i].far {
+				all[i].far, all[i].index = d, uint8(len(palette))
+			}
+		}
+		palette = append(palette, c.RGBA)
 	}
-	index := map[rgb]uint8{}
-	for _, c := range all {
-		index[c] = uint8(palette.Index(color.RGBA{c[0], c[1], c[2], 255}))
+	index := map[color.RGBA]uint8{}
+	for _, s := range all {
+		index[s.RGBA] = s.index
 	}
 	out := image.NewPaletted(size, palette)
 	for y := size.Min.Y; y < size.Max.Y; y++ {
