@@ -1,7 +1,6 @@
 package console
 
 import (
-	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -16,13 +15,15 @@ import (
 
 // fakeLog is a log group whose lines arrive out of the order of their times.
 type fakeLog struct {
-	events []logEvent // as they arrived
+	events []logEvent // by their times, and then as they arrived
 	page   int
 }
 
 func (f *fakeLog) add(at int64) {
 	n := len(f.events)
-	f.events = append(f.events, logEvent{EventID: fmt.Sprintf("%020d%036d", at, n), Timestamp: at, Message: fmt.Sprintf("line-%d\n", n), LogStreamName: "s"})
+	e := logEvent{EventID: fmt.Sprintf("%020d%036d", at, n), Timestamp: at, Message: fmt.Sprintf("line-%d\n", n), LogStreamName: "s"}
+	i, _ := slices.BinarySearchFunc(f.events, e, func(a, b logEvent) int { return strings.Compare(a.EventID, b.EventID) })
+	f.events = slices.Insert(f.events, i, e)
 }
 
 // Do implements API: FilterLogEvents.
@@ -35,13 +36,9 @@ func (f *fakeLog) Do(_ string, req *http.Request) (*http.Response, error) {
 	if err := json.NewDecoder(req.Body).Decode(&in); err != nil {
 		return nil, err
 	}
-	sorted := slices.Clone(f.events)
-	slices.SortFunc(sorted, func(a, b logEvent) int {
-		return cmp.Or(cmp.Compare(a.Timestamp, b.Timestamp), strings.Compare(a.EventID, b.EventID))
-	})
 	out := map[string]any{}
 	var page []any
-	for _, e := range sorted {
+	for _, e := range f.events {
 		if e.Timestamp < in.StartTime || e.EventID < in.NextToken {
 			continue
 		}
@@ -63,7 +60,7 @@ func (f *fakeLog) Do(_ string, req *http.Request) (*http.Response, error) {
 // several sizes, and shows each once.
 func TestTail(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(200) {
+	for seed := range uint64(40) {
 		r := rand.New(rand.NewPCG(seed, 7))
 		now := time.UnixMilli(1_700_000_000_000)
 		log := &fakeLog{page: 20 + r.IntN(40)}
