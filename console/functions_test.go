@@ -24,7 +24,7 @@ func fakeFunctions(t testing.TB, archives shelf, code []byte) (services, *[]byte
 	sent := new([]byte)
 	config := func(version string) map[string]any {
 		environment := map[string]string{}
-		for i := range 20 {
+		for i := range 6 {
 			environment[fmt.Sprint("K", i)] = evil + strings.Repeat(`"`, 150)
 		}
 		return map[string]any{
@@ -43,7 +43,7 @@ func fakeFunctions(t testing.TB, archives shelf, code []byte) (services, *[]byte
 	}
 	const one = "/2015-03-31/functions/hello"
 	var versions, aliases, statements, provisioned, mappings, events []any
-	for i := range 300 {
+	for i := range 130 {
 		versions = append(versions, config(fmt.Sprint(i+1)))
 	}
 	const arn = "arn:aws:lambda:eu-central-1:111122223333:function:hello:"
@@ -109,7 +109,7 @@ func fakeFunctions(t testing.TB, archives shelf, code []byte) (services, *[]byte
 		switch _, operation, _ := strings.Cut(req.Header.Get("X-Amz-Target"), "."); operation {
 		case "FilterLogEvents":
 			var all []any
-			for i := range 500 {
+			for i := range 100 {
 				all = append(all, map[string]any{"eventId": fmt.Sprintf("%020d%036d", i, i), "timestamp": i, "logStreamName": evil, "message": evil + strings.Repeat(`"`, 1000)})
 			}
 			writeJSON(w, map[string]any{"events": all})
