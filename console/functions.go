@@ -346,6 +346,9 @@ func (v *visit) allFunctions(ctx context.Context) ([]functionConfig, bool, error
 			NextMarker string
 		}
 		err := v.lambda(ctx, http.MethodGet, "/"+of2015+"/functions?MaxItems=50&Marker="+url.QueryEscape(marker), nil, &out)
+		for i := range out.Functions {
+			out.Functions[i].Environment.Variables = nil // most of it, and lists don't show it
+		}
 		all = append(all, out.Functions...)
 		return out.NextMarker, err
 	})

@@ -16,7 +16,7 @@ import (
 // attachedLayer is one of a function's layers, or of those that it may get.
 type attachedLayer struct {
 	Arn, Text   string
-	Path        string // of its page, if it is the caller's own
+	Path        string // of its page
 	Description string
 	CodeSize    int64
 	Files       int
@@ -75,8 +75,12 @@ func (m *mergedData) High() int64 { return m.Budget.Limit * 9 / 10 }
 // merged view at the top.
 func (m *mergedData) Link() string { return "?" + m.Query + "&dir=" }
 
-// shadowsShown bounds the list of what is hidden.
-const shadowsShown = 100
+const (
+	// shadowsShown bounds the list of what is hidden.
+	shadowsShown = 100
+	// mergedEntries bounds what is read of all layers for one page.
+	mergedEntries = 400_000
+)
 
 // layerChoice is a layer with its versions, to choose from.
 type layerChoice struct {
@@ -124,20 +128,26 @@ func (c *Console) functionLayers(v *visit) error {
 func (v *visit) mergeLayers(ctx context.Context, d *functionLayersData, arns []string, q url.Values) error {
 	m := &mergedData{Dir: q.Get("dir")}
 	var layers []contents.Layer
+	entries := 0
 	for _, arn := range arns {
 		l := attachedLayer{Arn: arn, Text: v.shortARN(arn)}
-		if name, _, ok := strings.Cut(l.Text, ":"); ok && l.Text != arn {
-			l.Path = at("layers", name)
+		if i := strings.LastIndexByte(l.Text, ':'); i > 0 {
+			l.Path = at("layers", l.Text[:i], "versions", l.Text[i+1:])
 		}
 		tree, closeTree, err := v.readLayer(ctx, &l, d.Config)
 		if err != nil {
 			return err
 		}
+		if tree != nil {
+			defer closeTree()
+			if entries += len(tree.Entries); entries > mergedEntries {
+				l.Problems = append(l.Problems, "The layers have too many files to show them together")
+				tree = nil
+			}
+		}
 		if tree == nil {
 			m.Partial = true
 			tree = &contents.Tree{}
-		} else {
-			defer closeTree()
 		}
 		d.Attached = append(d.Attached, l)
 		layers = append(layers, contents.Layer{Name: arn, Tree: tree})

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -166,6 +167,9 @@ type newFunctionData struct {
 
 func (c *Console) newFunctionPage(v *visit) error {
 	d := newFunctionData{Runtime: "python3.12", Architecture: "x86_64", Source: "starter"}
+	if runtime.GOARCH == "arm64" {
+		d.Architecture = "arm64" // what this machine runs
+	}
 	return v.showNewFunction(http.StatusOK, d)
 }
 

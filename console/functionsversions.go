@@ -53,6 +53,9 @@ func (v *visit) versionsOf(name string) ([]functionConfig, error) {
 			NextMarker string
 		}
 		err := v.lambda(v.context(), http.MethodGet, functionPath(of2015, name, "/versions", "MaxItems", "50", "Marker", marker), nil, &out)
+		for i := range out.Versions {
+			out.Versions[i].Environment.Variables = nil // most of it, and lists don't show it
+		}
 		all = append(all, out.Versions...)
 		return out.NextMarker, err
 	})

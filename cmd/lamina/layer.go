@@ -179,8 +179,17 @@ func (o *layerOpener) remote(ctx context.Context, arg string) (*openLayer, error
 		return nil, err
 	}
 	arn := answer.LayerVersionArn
-	if answer.Content.Location == "" {
-		return nil, fmt.Errorf("%s has no archive: it is a directory that functions see as it is", arn)
+	if dir, ok := strings.CutPrefix(answer.Content.Location, hotReloadLink); ok {
+		dir, err := url.PathUnescape(dir)
+		if err != nil {
+			return nil, fmt.Errorf("%s is shown from %s: %w", arn, answer.Content.Location, err)
+		}
+		l, err := o.local(dir)
+		if err != nil {
+			return nil, hint(fmt.Errorf("%s is shown from a directory of the server's machine: %w", arn, err), "inspect it there")
+		}
+		l.name, l.arn, l.use = arn, arn, answer.use()
+		return l, nil
 	}
 	file, err := download(ctx, api.http, answer.Content.Location, o.notes, arn, o.limits.Unzipped+zipSlack)
 	if err != nil {
@@ -188,6 +197,10 @@ func (o *layerOpener) remote(ctx context.Context, arg string) (*openLayer, error
 	}
 	return &openLayer{name: arn, arn: arn, use: answer.use(), file: file, temporary: true}, nil
 }
+
+// hotReloadLink begins the link to what is no archive, but a directory of the
+// server's machine that functions see as it is.
+const hotReloadLink = "file://"
 
 // zipSlack is how many bytes a zip may have beyond the limit of what it unpacks to.
 const zipSlack = 64 << 20

@@ -55,7 +55,7 @@ func (v *diffLayersVerb) Run(ctx context.Context, s streams) error {
 	}
 	out := layerDifference{
 		Old: before.name, New: after.name, OldUnpackedSize: d.OldSize, NewUnpackedSize: d.NewSize,
-		Added: d.Added, Removed: d.Removed, Changed: d.Changed, Same: d.Same,
+		Added: d.Added, Removed: d.Removed, Changed: d.Changed, Same: d.Same, Changes: []layerChange{},
 	}
 	for _, c := range d.Changes {
 		one := layerChange{Path: c.Path, Change: c.Kind, What: c.What}

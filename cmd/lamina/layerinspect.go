@@ -103,7 +103,7 @@ func (v *inspectLayerVerb) Run(ctx context.Context, s streams) error {
 	}
 	opener := &layerOpener{server: &v.stackServer, notes: s.notes, limits: lamina.DefaultLimits()}
 	f := contents.Function{Limits: opener.limits}
-	var out inspection
+	out := inspection{Layers: []inspectedLayer{}}
 	args := v.Layer
 	if v.Function != "" {
 		var err error
@@ -186,7 +186,7 @@ func (v *inspectLayerVerb) function(ctx context.Context, o *layerOpener) (*inspe
 		return nil, nil, fmt.Errorf("function %s is an image, which has no layers", v.Function)
 	}
 	f := &inspectedFunction{FunctionArn: c.FunctionArn, Runtime: c.Runtime, Architectures: c.Architectures}
-	if answer.Code.Location != "" {
+	if answer.Code.Location != "" && !strings.HasPrefix(answer.Code.Location, hotReloadLink) { // which counts as nothing
 		file, err := download(ctx, api.http, answer.Code.Location, o.notes, "the code of "+v.Function, o.limits.Unzipped+zipSlack)
 		if err != nil {
 			return nil, nil, fmt.Errorf("download the code of %s: %w", v.Function, err)
@@ -245,7 +245,8 @@ func (v *inspectLayerVerb) inspect(ctx context.Context, l *openLayer, f contents
 	t := l.tree
 	one := inspectedLayer{
 		Name: l.name, CodeSha256: l.sha, CodeSize: l.size, UnpackedSize: t.Size, Files: t.Files, Directories: t.Directories, Symlinks: t.Symlinks,
-		Runtimes: l.use.Runtimes, Architectures: l.use.Architectures, Search: inspectSearch(t, use.Runtimes), Mistakes: mistakes,
+		Runtimes: l.use.Runtimes, Architectures: l.use.Architectures, Entries: []inspectedEntry{},
+		Search: inspectSearch(t, use.Runtimes), Mistakes: orEmpty(mistakes),
 	}
 	for _, e := range t.Entries {
 		one.Entries = append(one.Entries, inspectEntry(e))
@@ -264,12 +265,12 @@ func inspectSearch(t *contents.Tree, runtimes []string) []inspectedSearch {
 	if !given {
 		runtimes = lamina.RuntimesWithLayers()
 	}
-	var out []inspectedSearch
+	out := []inspectedSearch{}
 	for _, r := range runtimes {
-		one := inspectedSearch{Runtime: r}
+		one := inspectedSearch{Runtime: r, Finds: []inspectedFind{}}
 		for _, f := range t.Search(r) {
 			if f.Present {
-				one.Finds = append(one.Finds, inspectedFind{Path: f.Absolute(), Holds: f.Holds, Files: f.Files, Size: f.Size, Names: f.Names, More: f.More})
+				one.Finds = append(one.Finds, inspectedFind{Path: f.Absolute(), Holds: f.Holds, Files: f.Files, Size: f.Size, Names: orEmpty(f.Names), More: f.More})
 			}
 		}
 		if given || len(one.Finds) > 0 {
@@ -283,7 +284,8 @@ func (v *inspectLayerVerb) merge(layers []contents.Layer, f contents.Function) *
 	m := contents.Merge(layers...)
 	b := m.Budget(f.Unpacked, f.Limits)
 	out := &inspectedMerge{
-		Search: inspectSearch(m.Tree, v.use(contents.Use{}, f).Runtimes), Mistakes: m.Mistakes(f),
+		Entries: []inspectedEntry{}, Shadows: []inspectedShadow{},
+		Search: inspectSearch(m.Tree, v.use(contents.Use{}, f).Runtimes), Mistakes: orEmpty(m.Mistakes(f)),
 		Budget: inspectedBudget{Limit: b.Limit, Used: b.Used(), Function: b.Function, Layers: b.Layers},
 	}
 	for i, e := range m.Entries {

@@ -76,7 +76,7 @@ func (v *pruneLayersVerb) Run(ctx context.Context, s streams) error {
 		Deleted  int // or, in a dry run, to be deleted
 		CodeSize int64
 		Versions []prunedVersion
-	}{!v.Yes, count, bytes, all}
+	}{!v.Yes, count, bytes, orEmpty(all)}
 	err = v.answer(s.out, out, func(w io.Writer) error {
 		table := columns(w)
 		fmt.Fprintln(table, "ACTION\tVERSION\tSIZE\tCREATED\tWHY")

@@ -38,3 +38,11 @@ func printable(s string) string {
 	}
 	return strconv.Quote(s)
 }
+
+// orEmpty returns a list that JSON shows as [] when there is nothing in it.
+func orEmpty[T any](all []T) []T {
+	if all == nil {
+		return []T{}
+	}
+	return all
+}
