@@ -173,7 +173,7 @@ func testSessions(t *testing.T, s *testkit.Server) {
 }
 
 // testTLS: over TLS the cookies are for TLS only.
-func testTLS(t *testing.T) {
+func testTLS(t *testing.T, _ *testkit.Server) {
 	s := testkit.Start(t, testkit.Options{TLS: true, Args: []string{"--no-s3"}})
 	v := newVisitor(t, s.URL)
 	v.client.Transport = s.Client().Transport

@@ -777,8 +777,9 @@ var checker = sync.OnceValues(func() (string, error) {
 	return string(text), err
 })
 
-// accessible has axe-core look at the page, and fails for what is serious.
-func (p *tab) accessible() {
+// accessible has axe-core look at the page, by one rule or by all,
+// and fails for what is serious.
+func (p *tab) accessible(rule ...string) {
 	p.t.Helper()
 	source, err := checker()
 	p.must(err)
@@ -794,7 +795,11 @@ func (p *tab) accessible() {
 			FailureSummary string `json:"failureSummary"`
 		}
 	}
-	p.eval(`axe.run(document, {resultTypes: ["violations"]}).then((r) => r.violations.map((v) => ({id: v.id, impact: v.impact, help: v.help,
+	options := `{resultTypes: ["violations"]}`
+	if len(rule) > 0 {
+		options = fmt.Sprintf(`{resultTypes: ["violations"], runOnly: %q}`, rule[0])
+	}
+	p.eval(`axe.run(document, `+options+`).then((r) => r.violations.map((v) => ({id: v.id, impact: v.impact, help: v.help,
 		nodes: v.nodes.slice(0, 3).map((n) => ({html: n.html, failureSummary: n.failureSummary}))})))`, &found)
 	for _, v := range found {
 		if v.Impact != "serious" && v.Impact != "critical" {
