@@ -5,6 +5,9 @@
 package browser
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"testing"
 
@@ -35,26 +38,59 @@ func (p *tab) signInAs(id, secret, token string) {
 func TestConsole(t *testing.T) {
 	testkit.Need(t, testkit.Browser)
 	s := testkit.Start(t, testkit.Options{})
-	for name, test := range map[string]func(*testing.T, *testkit.Server){
-		"sign-in":               testSignIn,
-		"forms":                 testForms,
-		"sessions":              testSessions,
-		"TLS":                   func(t *testing.T, _ *testkit.Server) { testTLS(t) },
-		"way back":              testWayBack,
-		"origin":                testOrigin,
-		"stacks":                testStacks,
-		"permissions":           testPermissions,
-		"functions":             testFunctions,
-		"functions by keyboard": testFunctionsByKeyboard,
-		"pages":                 testPages,
-		"layers":                testLayers,
-		"layers by keyboard":    testLayersByKeyboard,
-		"elsewhere":             testElsewhere,
-	} {
-		t.Run(name, func(t *testing.T) {
+	tests := []struct {
+		name string
+		test func(*testing.T, *testkit.Server)
+	}{
+		{"pages", testPages}, // takes longest
+		{"functions", testFunctions},
+		{"functions by keyboard", testFunctionsByKeyboard},
+		{"layers", testLayers},
+		{"layers by keyboard", testLayersByKeyboard},
+		{"stacks", testStacks},
+		{"sign-in", testSignIn},
+		{"sessions", testSessions},
+		{"forms", testForms},
+		{"way back", testWayBack},
+		{"permissions", testPermissions},
+		{"origin", testOrigin},
+		{"elsewhere", testElsewhere},
+		{"TLS", testTLS},
+		{"watch", testWatch},
+	}
+	if *screenshots != "" {
+		tests = append(tests, struct {
+			name string
+			test func(*testing.T, *testkit.Server)
+		}{"screenshots", testScreenshots})
+	}
+	for _, c := range tests {
+		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			test(t, s)
+			c.test(t, s)
 		})
+	}
+}
+
+// testWatch: markup that runs, and markup that a policy stops, are both heard of.
+func testWatch(t *testing.T, _ *testkit.Server) {
+	policy := ""
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if policy != "" {
+			w.Header().Set("Content-Security-Policy", policy)
+		}
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = io.WriteString(w, "<!doctype html><title>x</title><link rel=icon href='data:,'>"+evil("here")) // or the test fails
+	}))
+	defer server.Close()
+	p := open(t, server.URL)
+	for _, policy = range []string{"", "default-src 'none'"} {
+		p.visit("/")
+		var ran string
+		p.eval(`document.documentElement.dataset.xss || ""`, &ran)
+		if heard := p.complaints(); len(heard) == 0 || (ran == "here") != (policy == "") {
+			t.Errorf("with the policy %q: ran %q, heard %q", policy, ran, heard)
+		}
 	}
 }
 

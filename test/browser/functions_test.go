@@ -125,7 +125,8 @@ func testFunctions(t *testing.T, s *testkit.Server) {
 	p.visit(at + "/layers")
 	p.tabTo("button", "Move flow-base…")
 	p.press("Enter")
-	p.holds(`document.querySelector("#status").textContent.includes("is now at place 1")`)
+	p.holds(`document.querySelector("#layers li").dataset.label.startsWith("flow-base")`)
+	p.holds(`/is now at place 1|is a preview now/.test(document.querySelector("#status").textContent)`) // one is told after the other
 	p.tabTo("button", "Save")
 	p.press("Enter")
 	p.shows("Layers saved")

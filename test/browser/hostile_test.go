@@ -200,10 +200,10 @@ func active(t testing.TB, c *lambda.Client, function string) {
 }
 
 const (
-	mostPages  = 150       // that a crawl looks at
-	mostAlike  = 4         // of those that differ in numbers only
-	heaviest   = 150 << 10 // bytes of a page with all that it needs
-	paintWithn = 2000      // milliseconds until there is something to see; 100 on a quiet machine
+	mostPages   = 150       // that a crawl looks at
+	mostAlike   = 4         // of those that differ in numbers only
+	heaviest    = 150 << 10 // bytes of a page with all that it needs
+	paintWithin = 2000      // milliseconds until there is something to see; 100 on a quiet machine
 )
 
 var (
@@ -301,6 +301,7 @@ func testPages(t *testing.T, s *testkit.Server) {
 	nonces, shapes, seen, alike := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]int{}
 	queue := []string{console}
 	slowest, slowestPage, largest, largestPage := 0.0, "", 0, ""
+	var paints []float64
 	for len(queue) > 0 && len(seen) < mostPages {
 		path := queue[0]
 		queue = queue[1:]
@@ -329,7 +330,8 @@ func testPages(t *testing.T, s *testkit.Server) {
 		if weight > largest {
 			largest, largestPage = weight, path
 		}
-		if ms := p.painted(); ms > slowest {
+		ms := p.painted()
+		if paints = append(paints, ms); ms > slowest {
 			slowest, slowestPage = ms, path
 		}
 		if shape := shape(path); !shapes[shape] {
@@ -337,7 +339,7 @@ func testPages(t *testing.T, s *testkit.Server) {
 			p.accessible()
 			p.look(360, "dark")
 			p.fits()
-			p.accessible()
+			p.accessible("color-contrast")
 			p.look(1280, "light")
 		}
 		var links []string
@@ -349,8 +351,10 @@ func testPages(t *testing.T, s *testkit.Server) {
 			}
 		}
 	}
-	t.Logf("%d pages; the largest is %s with %d bytes, the slowest to paint %s after %.0f ms", len(seen), largestPage, largest, slowestPage, slowest)
-	if slowest > paintWithn {
+	slices.Sort(paints)
+	t.Logf("%d pages; the largest is %s with %d bytes; there is something to see after %.0f ms in the median, last %s after %.0f ms",
+		len(seen), largestPage, largest, paints[len(paints)/2], slowestPage, slowest)
+	if slowest > paintWithin {
 		t.Errorf("%s shows nothing for %.0f ms", slowestPage, slowest)
 	}
 	for f := range unseen {

@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
 
 	"github.com/lamina-run/lamina/internal/testkit"
 )
@@ -142,6 +143,19 @@ func testOrigin(t *testing.T, s *testkit.Server) {
 		if got := strings.Join(browser.Header.Values("Content-Security-Policy"), ", "); !strings.Contains(got, "sandbox") || strings.Contains(got, "allow-same-origin") || browser.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("a browser gets %s of %s: policy %q, %v", browser.Status, path, got, browser.Header)
 		}
+	}
+	// No bucket is where the console is, and a signed request does not come to it.
+	for _, name := range []string{"_console", "_lamina"} {
+		_, made := c.CreateBucket(t.Context(), &awss3.CreateBucketInput{Bucket: &name})
+		_, kept := c.PutObject(t.Context(), &awss3.PutObjectInput{Bucket: &name, Key: aws.String("signin"), Body: strings.NewReader("planted")})
+		for what, err := range map[string]error{"CreateBucket": made, "PutObject": kept} {
+			if e, ok := errors.AsType[smithy.APIError](err); !ok || e.ErrorCode() != "InvalidBucketName" {
+				t.Errorf("%s(%s) = %v; want InvalidBucketName", what, name, err)
+			}
+		}
+	}
+	if r := v.get(console + "signin"); r.StatusCode != http.StatusOK || strings.Contains(r.text, "planted") {
+		t.Errorf("the sign-in is %s: %.100s", r.Status, r.text)
 	}
 	// A link to an archive, and what nobody may have.
 	for _, path := range []string{"/archives/" + strings.Repeat("0", 64), "/no-such-bucket/x", "/2015-03-31/functions", "/healthz"} {

@@ -11,13 +11,10 @@ import (
 	"github.com/lamina-run/lamina/internal/testkit"
 )
 
-// TestScreenshots takes the pictures of the README, and more to look at, into the
-// folder of -screenshots.
-func TestScreenshots(t *testing.T) {
-	if *screenshots == "" {
-		t.Skip("no folder for pictures; -screenshots names one")
-	}
-	testkit.Need(t, testkit.Browser, testkit.Sandbox, testkit.Python)
+// testScreenshots takes the pictures of the README, and more to look at, into the
+// folder of -screenshots. Nothing else is on its server.
+func testScreenshots(t *testing.T, _ *testkit.Server) {
+	testkit.Need(t, testkit.Sandbox, testkit.Python)
 	s := testkit.Start(t, testkit.Options{})
 	furnish(t, s)
 	p := open(t, s.URL)

@@ -7,8 +7,10 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/lamina-run/lamina/internal/testkit"
 )
@@ -137,6 +139,32 @@ func testSessions(t *testing.T, s *testkit.Server) {
 			t.Error("the old cookie signs in again")
 		}
 	})
+	t.Run("temporary credentials come with their token", func(t *testing.T) {
+		user := newUser(t, s, "temporary", `{"Effect":"Allow","Action":"*","Resource":"*"}`)
+		config := s.Config()
+		config.Credentials = credentials.NewStaticCredentialsProvider(user.id, user.secret, "")
+		out, err := sts.NewFromConfig(config).GetSessionToken(t.Context(), &sts.GetSessionTokenInput{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, secret, token := aws.ToString(out.Credentials.AccessKeyId), aws.ToString(out.Credentials.SecretAccessKey), aws.ToString(out.Credentials.SessionToken)
+		for name, c := range map[string]struct {
+			id, secret, token string
+			want              int
+		}{
+			"with its token":         {id, secret, token, http.StatusSeeOther},
+			"without a token":        {id, secret, "", http.StatusForbidden},
+			"with a part of it":      {id, secret, token[:len(token)-8], http.StatusForbidden},
+			"with another's token":   {user.id, user.secret, token, http.StatusForbidden},
+			"with another's secret":  {id, user.secret, token, http.StatusForbidden},
+			"a user's key, no token": {user.id, user.secret, "", http.StatusSeeOther},
+		} {
+			v := newVisitor(t, s.URL)
+			if r := v.signIn(c.id, c.secret, c.token); r.StatusCode != c.want || v.isIn() != (c.want == http.StatusSeeOther) {
+				t.Errorf("%s: %s; want %d", name, r.Status, c.want)
+			}
+		}
+	})
 	t.Run("keys that are taken away", func(t *testing.T) {
 		ctx, c := t.Context(), iam.NewFromConfig(s.Config())
 		user := newUser(t, s, "leaver", `{"Effect":"Allow","Action":"*","Resource":"*"}`)
@@ -173,7 +201,7 @@ func testSessions(t *testing.T, s *testkit.Server) {
 }
 
 // testTLS: over TLS the cookies are for TLS only.
-func testTLS(t *testing.T) {
+func testTLS(t *testing.T, _ *testkit.Server) {
 	s := testkit.Start(t, testkit.Options{TLS: true, Args: []string{"--no-s3"}})
 	v := newVisitor(t, s.URL)
 	v.client.Transport = s.Client().Transport

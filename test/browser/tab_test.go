@@ -280,19 +280,6 @@ func (p *tab) loaded() {
 	})
 }
 
-// status is that of the page's own answer.
-func (p *tab) status() int {
-	address := p.address()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, r := range p.requests {
-		if r.URL == address {
-			return r.Status
-		}
-	}
-	return 0
-}
-
 func (p *tab) address() string {
 	var address string
 	_ = p.try("location.href", &address) // for messages; empty where there is none
@@ -325,12 +312,6 @@ func (p *tab) text() string {
 func (p *tab) shows(text string) {
 	p.t.Helper()
 	p.holds(fmt.Sprintf("document.body && document.body.innerText.includes(%q)", text))
-}
-
-// hides waits until a text is gone.
-func (p *tab) hides(text string) {
-	p.t.Helper()
-	p.holds(fmt.Sprintf("document.body && !document.body.innerText.includes(%q)", text))
 }
 
 // holds waits until an expression is true in the page.
@@ -409,12 +390,6 @@ func (n node) find(role, name string) node {
 		return err
 	})
 	return got
-}
-
-// has reports whether an element is there now.
-func (p *tab) has(role, name string) bool {
-	all, err := p.query(0, role, name)
-	return err == nil && len(all) > 0
 }
 
 // names are those of all elements of a role.
@@ -506,8 +481,8 @@ func (p *tab) click(role, name string) { p.t.Helper(); p.find(role, name).click(
 // dragTo moves an element by its middle to that of another, and a little beyond.
 func (n node) dragTo(to node, beyond float64) {
 	n.p.t.Helper()
+	to.middle() // so that the page has scrolled for both
 	from, end := n.middle(), to.middle()
-	from = n.middle() // the page may have scrolled for the other
 	n.p.mouse("mouseMoved", from, 0)
 	n.p.mouse("mousePressed", from, 1)
 	const steps = 8
@@ -777,8 +752,9 @@ var checker = sync.OnceValues(func() (string, error) {
 	return string(text), err
 })
 
-// accessible has axe-core look at the page, and fails for what is serious.
-func (p *tab) accessible() {
+// accessible has axe-core look at the page, by one rule or by all,
+// and fails for what is serious.
+func (p *tab) accessible(rule ...string) {
 	p.t.Helper()
 	source, err := checker()
 	p.must(err)
@@ -794,7 +770,11 @@ func (p *tab) accessible() {
 			FailureSummary string `json:"failureSummary"`
 		}
 	}
-	p.eval(`axe.run(document, {resultTypes: ["violations"]}).then((r) => r.violations.map((v) => ({id: v.id, impact: v.impact, help: v.help,
+	options := `{resultTypes: ["violations"]}`
+	if len(rule) > 0 {
+		options = fmt.Sprintf(`{resultTypes: ["violations"], runOnly: %q}`, rule[0])
+	}
+	p.eval(`axe.run(document, `+options+`).then((r) => r.violations.map((v) => ({id: v.id, impact: v.impact, help: v.help,
 		nodes: v.nodes.slice(0, 3).map((n) => ({html: n.html, failureSummary: n.failureSummary}))})))`, &found)
 	for _, v := range found {
 		if v.Impact != "serious" && v.Impact != "critical" {
