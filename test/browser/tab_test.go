@@ -33,6 +33,7 @@ type tab struct {
 	problems []string
 	expected []*regexp.Regexp
 	dialogs  []string
+	leaving  time.Time           // since when another page is on its way; zero when none is
 	choosers chan int            // file fields whose dialog opened; sent by event, nobody closes
 	requests map[string]*request // of the page since visit, by identifier
 }
@@ -155,6 +156,10 @@ func (p *tab) event(method string, params []byte) {
 		if r := p.requests[e.RequestID]; r != nil {
 			r.Bytes = int(e.EncodedDataLength)
 		}
+	case "Page.frameRequestedNavigation", "Page.frameStartedNavigating", "Page.frameStartedLoading":
+		p.leaving = time.Now()
+	case "Page.frameStoppedLoading", "Page.loadEventFired":
+		p.leaving = time.Time{}
 	case "Page.fileChooserOpened":
 		select {
 		case p.choosers <- e.BackendNodeID:
@@ -343,6 +348,12 @@ type axNode struct {
 // query returns elements of a role whose name is the one given or, with three dots
 // at its end, begins with it. Below id, or anywhere with 0.
 func (p *tab) query(id int, role, name string) ([]node, error) {
+	p.mu.Lock()
+	leaving := p.leaving
+	p.mu.Unlock()
+	if !leaving.IsZero() && time.Since(leaving) < 5*time.Second { // Chromium may never answer then
+		return nil, errors.New("another page is on its way")
+	}
 	params := map[string]any{"role": role}
 	if id != 0 {
 		params["backendNodeId"] = id
