@@ -35,6 +35,7 @@ func testStacks(t *testing.T, s *testkit.Server) {
 		p.accessible()
 	}
 	p.click("link", "Delete")
+	p.find("button", "Delete stack second")
 	p.accessible()
 	p.click("button", "Delete stack second")
 	p.shows("Stack second is being deleted")

@@ -769,11 +769,6 @@ func (p *tab) accessible(rule ...string) {
 	p.t.Helper()
 	source, err := checker()
 	p.must(err)
-	var there bool
-	p.eval("Boolean(window.axe)", &there)
-	if !there {
-		p.eval(source+"; true", nil)
-	}
 	var found []struct {
 		ID, Impact, Help string
 		Nodes            []struct {
@@ -785,8 +780,18 @@ func (p *tab) accessible(rule ...string) {
 	if len(rule) > 0 {
 		options = fmt.Sprintf(`{resultTypes: ["violations"], runOnly: %q}`, rule[0])
 	}
-	p.eval(`axe.run(document, `+options+`).then((r) => r.violations.map((v) => ({id: v.id, impact: v.impact, help: v.help,
-		nodes: v.nodes.slice(0, 3).map((n) => ({html: n.html, failureSummary: n.failureSummary}))})))`, &found)
+	run := `axe.run(document, ` + options + `).then((r) => r.violations.map((v) => ({id: v.id, impact: v.impact, help: v.help,
+		nodes: v.nodes.slice(0, 3).map((n) => ({html: n.html, failureSummary: n.failureSummary}))})))`
+	p.await("ask axe", func() error { // a page that is left takes its axe along
+		var there bool
+		if err := p.try("Boolean(window.axe)", &there); err != nil {
+			return err
+		}
+		if there {
+			return p.try(run, &found)
+		}
+		return p.try(source+"\n;"+run, &found)
+	})
 	for _, v := range found {
 		if v.Impact != "serious" && v.Impact != "critical" {
 			continue
