@@ -14,11 +14,25 @@ func truncation(requestID string) lamina.Result {
 	return failure(truncatedResponse, requestID, "The response stream ended before its end")
 }
 
-// rest waits until what a process wrote of its streamed response before it exited
-// has been passed on. It returns what that says about the invocation, nil when
-// the exit says more. It wants a timer that runs.
+// rest waits until what a process wrote before it exited has been read, and, of a
+// streamed response, been passed on. It returns what that says about the invocation,
+// nil when the exit says more. It wants a timer that runs.
 func (e *environment) rest() *runtimeapi.Outcome {
+	grace := time.NewTimer(exitGrace)
+	defer grace.Stop()
+	select {
+	case <-e.session.Drained():
+	case <-grace.C: // a child of it holds a connection
+	case <-e.runner.life.Done():
+	}
 	if !e.session.Streaming() {
+		select {
+		case o := <-e.session.Outcomes():
+			if o.Kind != runtimeapi.Truncated {
+				return &o
+			}
+		default:
+		}
 		return nil
 	}
 	select {

@@ -98,6 +98,7 @@ type Session struct {
 
 	mu           sync.Mutex
 	conns        map[*conn]struct{}
+	drained      chan struct{} // of the last Drained; nil once closed
 	closed       bool
 	parked       *conn    // waits in invocation/next
 	pending      *Request // delivered, not taken yet
@@ -182,6 +183,33 @@ func (s *Session) drop(c *conn) {
 	if s.responding == c {
 		s.responding = nil
 	}
+	s.tellDrained()
+}
+
+// Drained returns a channel that is closed when every connection has ended but
+// those of extensions that wait for an event: then all has been read that a process
+// wrote before it ended. The channels of earlier calls are not closed any more.
+func (s *Session) Drained() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drained = make(chan struct{})
+	drained := s.drained
+	s.tellDrained()
+	return drained
+}
+
+// tellDrained wants s.mu.
+func (s *Session) tellDrained() {
+	if s.drained == nil {
+		return
+	}
+	for c := range s.conns {
+		if !s.waits(c) {
+			return
+		}
+	}
+	close(s.drained)
+	s.drained = nil
 }
 
 func (s *Session) closeConns(final bool) {

@@ -211,3 +211,60 @@ func TestStreamMode(t *testing.T) {
 		t.Error("a buffered response began a stream")
 	}
 }
+
+// TestDrained: what a process wrote before it ended has been read once Drained says
+// so, and who goes on is waited for.
+func TestDrained(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		last string
+		kind Kind
+		sent string
+	}{
+		"half a stream": {streamed("a") + chunk("one"), Truncated, "one"},
+		"an answer":     {post("invocation/a/response", "whole"), Responded, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, dial := serve(t, Options{MaxStream: streamLimit})
+			to := newSink()
+			deliverTo(t, s, "a", to)
+			process, child := dial(), dial()
+			process.send(get("invocation/next"))
+			process.want(200, "{}")
+			child.send(post("init/error", "{}")) // refused; the connection is known
+			child.read()
+			process.send(c.last)
+			process.Close()
+			drained := s.Drained()
+			select {
+			case <-drained:
+				t.Error("drained while a connection is open")
+			case <-time.After(50 * time.Millisecond):
+			}
+			child.Close()
+			select {
+			case <-drained:
+			case <-time.After(10 * time.Second):
+				t.Fatal("not drained, though all connections have ended")
+			}
+			select {
+			case o := <-s.Outcomes():
+				if o.Kind != c.kind {
+					t.Errorf("outcome = %v; want %v", o.Kind, c.kind)
+				}
+			default:
+				t.Error("drained before all was read")
+			}
+			if got := to.text(); got != c.sent {
+				t.Errorf("the sink has %q; want %q", got, c.sent)
+			}
+		})
+	}
+	s, _ := serve(t, Options{})
+	select {
+	case <-s.Drained():
+	default:
+		t.Error("without connections it is not drained")
+	}
+}
