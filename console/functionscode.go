@@ -57,6 +57,16 @@ func (v *visit) codeOf(ctx context.Context, name, qualifier string) (functionCon
 	return out.Configuration, &codeArchive{a, tree}, nil
 }
 
+// codeArchiveOf is codeOf for what can do nothing without the archive: where there
+// is none, it answers errNoCode.
+func (v *visit) codeArchiveOf(ctx context.Context, name, qualifier string) (functionConfig, *codeArchive, error) {
+	config, a, err := v.codeOf(ctx, name, qualifier)
+	if err == nil && a == nil {
+		err = errNoCode
+	}
+	return config, a, err
+}
+
 // codeNodes is how many entries of an archive a page shows at once.
 const codeNodes = 300
 
@@ -269,10 +279,7 @@ func (c *Console) functionFile(v *visit) error {
 		return err
 	}
 	defer leave()
-	config, a, err := v.codeOf(ctx, h.Name, h.Qualifier)
-	if err == nil && a == nil {
-		err = errNoCode
-	}
+	config, a, err := v.codeArchiveOf(ctx, h.Name, h.Qualifier)
 	if err != nil {
 		return err
 	}
@@ -402,10 +409,7 @@ func (c *Console) saveFunctionFile(v *visit) error {
 		return err
 	}
 	defer leave()
-	_, a, err := v.codeOf(ctx, h.Name, "")
-	if err == nil && a == nil {
-		err = errNoCode
-	}
+	_, a, err := v.codeArchiveOf(ctx, h.Name, "")
 	if err != nil {
 		return again(err)
 	}
@@ -458,10 +462,7 @@ func (c *Console) removeFunctionFile(v *visit) error {
 		return err
 	}
 	defer leave()
-	_, a, err := v.codeOf(ctx, name, "")
-	if err == nil && a == nil {
-		err = errNoCode
-	}
+	_, a, err := v.codeArchiveOf(ctx, name, "")
 	if err != nil {
 		return v.notDone(back, err)
 	}
