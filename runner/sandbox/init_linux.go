@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -67,6 +68,9 @@ func runInit() error {
 	// A function of the same user may also signal it. Caught, unlike ignored, is
 	// not inherited by the function; nobody reads the channel.
 	signal.Notify(make(chan os.Signal, 1))
+	if err := catchRest(); err != nil {
+		return err
+	}
 	unix.Umask(0o022)
 	warmUp()
 
@@ -105,6 +109,50 @@ func rights(oob []byte) ([]int, error) {
 		return nil, err
 	}
 	return unix.ParseUnixRights(&msgs[0])
+}
+
+// dropSignal returns: a handler that does nothing. Go code can't be one.
+func dropSignal()
+
+// dropSignalAt is where dropSignal begins. It is never written.
+var dropSignalAt uintptr
+
+// catchRest gives a handler to the signals that Go leaves to C libraries. The kernel
+// drops what would end a namespace's first process, but not if the thread that it is
+// sent to has it blocked, as in a handler, and another thread has not: then it ends
+// (complete_signal in kernel/signal.c).
+func catchRest() error {
+	type action [8]uintptr // a struct sigaction of the kernel's and more; first comes the handler, 0 is SIG_DFL
+	sigaction := func(n syscall.Signal, set, old *action) error {
+		// No wrapper exists. 8 bytes are a set of 64 signals.
+		_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(n),
+			uintptr(unsafe.Pointer(set)), uintptr(unsafe.Pointer(old)), 8, 0, 0)
+		if errno != 0 {
+			return step("catch signal "+strconv.Itoa(int(n)), errno)
+		}
+		return nil
+	}
+	var drop action // how to return from it and on which stack to run is as with Go's handlers
+	if err := sigaction(unix.SIGTERM, nil, &drop); err != nil {
+		return err
+	}
+	drop[0] = dropSignalAt
+	for n := syscall.Signal(1); n <= 64; n++ {
+		if n == unix.SIGKILL || n == unix.SIGSTOP { // can't be caught, nor blocked
+			continue
+		}
+		var now action
+		if err := sigaction(n, nil, &now); err != nil {
+			return err
+		}
+		if now[0] != 0 {
+			continue
+		}
+		if err := sigaction(n, &drop, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // warmUp makes encoding/json know the types while nobody waits.

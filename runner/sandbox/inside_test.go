@@ -171,6 +171,18 @@ func inside(args []string) int {
 		signal.Reset()
 		syscall.Kill(os.Getpid(), syscall.Signal(n))
 		select {}
+	case "signals": // sends every signal to all threads that are older than it
+		for range 50 {
+			for thread := 2; thread < os.Getpid(); thread++ {
+				for n := syscall.Signal(1); n <= 64; n++ {
+					if err := syscall.Kill(thread, n); err != nil && err != syscall.ESRCH {
+						fmt.Println(thread, n, code(err))
+						return 1
+					}
+				}
+			}
+		}
+		fmt.Println("sent 50")
 	case "orphans":
 		// Grandchildren that ignore what they can, in sessions of their own.
 		for range 5 {

@@ -78,7 +78,7 @@ func rootlessServer(args []string) int {
 		return fail(err)
 	}
 	defer s.Close()
-	for _, cmd := range [][]string{{"look"}, {"refused"}, {"cat", "/opt/who"}, {"list", "/var/task/hidden", "/", "/work"}} {
+	for _, cmd := range [][]string{{"look"}, {"refused"}, {"cat", "/opt/who"}, {"list", "/var/task/hidden", "/", "/work"}, {"signals"}, {"cat", "/opt/who"}} {
 		if err := s.Exec(ctx, Process{
 			Path: program, Args: append([]string{"inside", "inside"}, cmd...), Env: []string{"A=1", "B=two words"},
 		}); err != nil {
@@ -138,6 +138,12 @@ func TestRootless(t *testing.T) {
 	}
 	if got, ok := saw[3]["/var/task/hidden"]; got != "" || !ok {
 		t.Errorf("masked directory = %q, %t; want it empty", got, ok)
+	}
+	if got := saw[4]["sent"]; got != "50" {
+		t.Errorf("signals to the init: %v; want 50 rounds", saw[4])
+	}
+	if got := saw[5]["/opt/who"]; got != "two" {
+		t.Errorf("after signals to the init /opt/who = %q; want two", got)
 	}
 	if t.Failed() {
 		t.Logf("%v", saw)
