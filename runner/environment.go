@@ -342,6 +342,9 @@ func (e *environment) await(timeout time.Duration, free bool) (ending, error) {
 			e.running = false
 			select { // what it said last
 			case o := <-e.session.Outcomes():
+				if o.Kind == runtimeapi.Truncated { // because it ended
+					return end, nil
+				}
 				e.crashed = &end
 				return ending{outcome: &o, at: o.At}, nil
 			default:

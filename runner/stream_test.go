@@ -117,17 +117,45 @@ exports.handler = awslambda.streamifyResponse(async (event, out) => {
 	}
 }
 
+// streamer does what its event says.
+func streamer(t *testing.T, h *host) lamina.Version {
+	t.Helper()
+	bootstrap, err := os.ReadFile("../test/sdk/testdata/streaming_bootstrap.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h.version(t, "provided.al2023", "x", map[string]string{"bootstrap": string(bootstrap)})
+}
+
+// TestStreamExit: that a stream broke off is told by the exit of its process,
+// whichever of the two is seen first.
+func TestStreamExit(t *testing.T) {
+	t.Parallel()
+	testkit.Need(t, testkit.Python)
+	h := newHost(t, nil)
+	v := streamer(t, h)
+	for range 40 {
+		s := &takingSink{}
+		r, err := h.Invoke(t.Context(), lamina.Invocation{
+			RequestID: requestID, Version: v, InvokedARN: v.Function.ARN(), Sink: s,
+			Payload: []byte(`{"steps": [{"write": "one"}, {"exit": 3}]}`),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.got.String() != "one" || !strings.Contains(string(r.Payload), "exit status 3") {
+			t.Fatalf("%q, then %s %s; want one, then exit status 3", s.got.String(), r.FunctionError, r.Payload)
+		}
+	}
+}
+
 // TestStreamNobodyReads runs a function that writes more than anybody takes: its
 // timeout ends it, and the environment works again.
 func TestStreamNobodyReads(t *testing.T) {
 	t.Parallel()
 	testkit.Need(t, testkit.Python)
 	h := newHost(t, nil)
-	bootstrap, err := os.ReadFile("../test/sdk/testdata/streaming_bootstrap.py")
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := h.version(t, "provided.al2023", "x", map[string]string{"bootstrap": string(bootstrap)})
+	v := streamer(t, h)
 	v.Config.Timeout = 3
 	s := &stuckSink{ended: make(chan struct{})}
 	began := time.Now()

@@ -125,6 +125,7 @@ func (v *demoVerb) show(ctx context.Context, s streams, at doors) error {
 	say(`  eval "$(%s env --data %s)"`, self, shellQuote(v.Data))
 	say(`  aws lambda list-layers`)
 	say(`  echo '{"Name":"you"}' > event.json && aws lambda invoke --function-name lamina-hello:live --payload fileb://event.json /dev/stdout`)
+	say("\nIn a browser, with the access key that lamina env prints (%s):\n\n  %s/", key.AccessKeyID, at.endpoint)
 	return nil
 }
 
