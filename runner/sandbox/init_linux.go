@@ -111,10 +111,8 @@ func rights(oob []byte) ([]int, error) {
 	return unix.ParseUnixRights(&msgs[0])
 }
 
-// dropSignal returns: a handler that does nothing. Go code can't be one.
-func dropSignal()
-
-// dropSignalAt is where dropSignal begins. It is never written.
+// dropSignalAt is the address of a signal handler that does nothing, which Go code
+// can't be. It is never written.
 var dropSignalAt uintptr
 
 // catchRest gives a handler to the signals that Go leaves to C libraries. The kernel

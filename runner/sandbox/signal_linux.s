@@ -1,8 +1,7 @@
 #include "textflag.h"
 
-// func dropSignal()
-TEXT ·dropSignal(SB), NOSPLIT|NOFRAME, $0-0
+TEXT dropSignal<>(SB), NOSPLIT|NOFRAME, $0-0
 	RET
 
-DATA ·dropSignalAt(SB)/8, $·dropSignal(SB)
+DATA ·dropSignalAt(SB)/8, $dropSignal<>(SB)
 GLOBL ·dropSignalAt(SB), RODATA|NOPTR, $8
