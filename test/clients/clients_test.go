@@ -48,7 +48,7 @@ func TestReadme(t *testing.T) {
 			t.Fatal(err)
 		}
 		terraform := func(args ...string) string {
-			return command(t, s, dir, "env", append([]string{"TF_CLI_CONFIG_FILE=" + config, "TF_IN_AUTOMATION=1", "GOGC=400", "terraform"}, args...)...)
+			return command(t, s, dir, "env", append([]string{"TF_CLI_CONFIG_FILE=" + config, "TF_IN_AUTOMATION=1", "GOGC=1600", "terraform"}, args...)...)
 		}
 		terraform("init", "-no-color")
 		terraform("apply", "-no-color", "-auto-approve")

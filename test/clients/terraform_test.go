@@ -37,7 +37,7 @@ func TestTerraform(t *testing.T) {
 	}
 	terraform := func(args ...string) string {
 		t.Helper()
-		return command(t, s, dir, "env", append([]string{"TF_CLI_CONFIG_FILE=" + filepath.Join(dir, "terraformrc"), "TF_IN_AUTOMATION=1", "GOGC=400", "terraform"}, args...)...)
+		return command(t, s, dir, "env", append([]string{"TF_CLI_CONFIG_FILE=" + filepath.Join(dir, "terraformrc"), "TF_IN_AUTOMATION=1", "GOGC=1600", "terraform"}, args...)...)
 	}
 	shell := func(script string) string {
 		t.Helper()
