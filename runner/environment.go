@@ -340,20 +340,9 @@ func (e *environment) await(timeout time.Duration, free bool) (ending, error) {
 				return ending{}, err
 			}
 			e.running = false
-			select { // what it said last
-			case o := <-e.session.Outcomes():
-				if o.Kind == runtimeapi.Truncated { // because it ended
-					return end, nil
-				}
+			if o := e.rest(x.Name == ""); o != nil {
 				e.crashed = &end
-				return ending{outcome: &o, at: o.At}, nil
-			default:
-			}
-			if x.Name == "" {
-				if o := e.rest(); o != nil {
-					e.crashed = &end
-					return ending{outcome: o, at: o.At}, nil
-				}
+				return ending{outcome: o, at: o.At}, nil
 			}
 			end.again = was && e.session.Withdraw()
 			return end, nil

@@ -14,10 +14,18 @@ func truncation(requestID string) lamina.Result {
 	return failure(truncatedResponse, requestID, "The response stream ended before its end")
 }
 
-// rest waits until what a process wrote before it exited has been read, and, of a
-// streamed response, been passed on. It returns what that says about the invocation,
-// nil when the exit says more. It wants a timer that runs.
-func (e *environment) rest() *runtimeapi.Outcome {
+// rest returns what the processes said about the invocation before one of them exited,
+// nil when the exit says more. After the runtime's exit it waits until what that wrote
+// has been read and, of a streamed response, been passed on. It wants a timer that runs.
+func (e *environment) rest(runtime bool) *runtimeapi.Outcome {
+	select {
+	case o := <-e.session.Outcomes():
+		return unlessTruncated(o)
+	default:
+	}
+	if !runtime {
+		return nil
+	}
 	grace := time.NewTimer(exitGrace)
 	defer grace.Stop()
 	select {
@@ -28,22 +36,26 @@ func (e *environment) rest() *runtimeapi.Outcome {
 	if !e.session.Streaming() {
 		select {
 		case o := <-e.session.Outcomes():
-			if o.Kind != runtimeapi.Truncated {
-				return &o
-			}
+			return unlessTruncated(o)
 		default:
+			return nil
 		}
-		return nil
 	}
 	select {
 	case o := <-e.session.Outcomes():
-		if o.Kind != runtimeapi.Truncated {
-			return &o
-		}
+		return unlessTruncated(o)
 	case <-e.timer.C: // a child of it holds the connection, or the client is slow
 	case <-e.runner.life.Done():
 	}
 	return nil
+}
+
+// unlessTruncated drops that a stream broke off, which the exit of its process explains.
+func unlessTruncated(o runtimeapi.Outcome) *runtimeapi.Outcome {
+	if o.Kind == runtimeapi.Truncated {
+		return nil
+	}
+	return &o
 }
 
 // exitGrace is how much later than its connections the exit of a process may show.

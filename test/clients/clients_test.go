@@ -42,14 +42,7 @@ func TestReadme(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "main.tf"), []byte(blocks["hcl"]), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		config := filepath.Join(dir, "terraformrc")
-		mirror := fmt.Sprintf("provider_installation {\n  filesystem_mirror {\n    path = %q\n  }\n}\ndisable_checkpoint = true\n", testkit.TerraformMirror())
-		if err := os.WriteFile(config, []byte(mirror), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		terraform := func(args ...string) string {
-			return command(t, s, dir, "env", append([]string{"TF_CLI_CONFIG_FILE=" + config, "TF_IN_AUTOMATION=1", "GOGC=1600", "terraform"}, args...)...)
-		}
+		terraform := terraformIn(t, s, dir)
 		terraform("init", "-no-color")
 		terraform("apply", "-no-color", "-auto-approve")
 		if got, want := terraform("output", "-raw", "arn"), ":layer:greetings-tf:1"; !strings.HasSuffix(got, want) {
@@ -83,6 +76,20 @@ func readmeBlocks(t *testing.T) map[string]string {
 		}
 	}
 	return blocks
+}
+
+// terraformIn returns what runs Terraform in dir, with the provider of the machine's mirror.
+func terraformIn(t *testing.T, s *testkit.Server, dir string) func(args ...string) string {
+	t.Helper()
+	config := filepath.Join(dir, "terraformrc")
+	mirror := fmt.Sprintf("provider_installation {\n  filesystem_mirror {\n    path = %q\n  }\n}\ndisable_checkpoint = true\n", testkit.TerraformMirror())
+	if err := os.WriteFile(config, []byte(mirror), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return func(args ...string) string {
+		t.Helper()
+		return command(t, s, dir, "env", append([]string{"TF_CLI_CONFIG_FILE=" + config, "TF_IN_AUTOMATION=1", "GOGC=1600", "terraform"}, args...)...)
+	}
 }
 
 // command runs a client in dir with the way to the server in its environment, and

@@ -25,20 +25,16 @@ func TestTerraform(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, data := range map[string][]byte{
-		"layer1.zip":  testkit.Zip(t, testkit.File{Name: "python/said.py", Body: "said = 1\n"}),
-		"layer2.zip":  testkit.Zip(t, testkit.File{Name: "python/said.py", Body: "said = 2\n"}),
-		"app1.zip":    testkit.Zip(t, testkit.File{Name: "app.py", Body: "import said\ndef handler(event, context): return dict(event, code=1, layer=said.said)\n"}),
-		"app2.zip":    testkit.Zip(t, testkit.File{Name: "app.py", Body: "import said\ndef handler(event, context): return dict(event, code=2, layer=said.said)\n"}),
-		"terraformrc": fmt.Appendf(nil, "provider_installation {\n  filesystem_mirror {\n    path = %q\n  }\n}\ndisable_checkpoint = true\n", testkit.TerraformMirror()),
+		"layer1.zip": testkit.Zip(t, testkit.File{Name: "python/said.py", Body: "said = 1\n"}),
+		"layer2.zip": testkit.Zip(t, testkit.File{Name: "python/said.py", Body: "said = 2\n"}),
+		"app1.zip":   testkit.Zip(t, testkit.File{Name: "app.py", Body: "import said\ndef handler(event, context): return dict(event, code=1, layer=said.said)\n"}),
+		"app2.zip":   testkit.Zip(t, testkit.File{Name: "app.py", Body: "import said\ndef handler(event, context): return dict(event, code=2, layer=said.said)\n"}),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	terraform := func(args ...string) string {
-		t.Helper()
-		return command(t, s, dir, "env", append([]string{"TF_CLI_CONFIG_FILE=" + filepath.Join(dir, "terraformrc"), "TF_IN_AUTOMATION=1", "GOGC=1600", "terraform"}, args...)...)
-	}
+	terraform := terraformIn(t, s, dir)
 	shell := func(script string) string {
 		t.Helper()
 		return strings.TrimSpace(command(t, s, dir, "bash", "-euo", "pipefail", "-c", script))
