@@ -286,7 +286,8 @@ func testFunctionsByKeyboard(t *testing.T, s *testkit.Server) {
 	p.tabTo("link", "Create a function")
 	p.press("Enter")
 	p.at(console + "functions-new")
-	p.write(name) // the first field has the focus
+	p.holds(`document.activeElement.name === "name"`) // the first field has the focus
+	p.write(name)
 	p.tabTo("combobox", "Runtime")
 	for range 40 { // by its letters and arrows, as selects are
 		var runtime string

@@ -190,7 +190,8 @@ func testLayersByKeyboard(t *testing.T, s *testkit.Server) {
 	zip := testkit.Zip(t, testkit.File{Name: "python/keys.py", Body: "x = 1\n"})
 	p := open(t, s.URL)
 	p.visit(console + "signin")
-	p.write(s.AccessKeyID) // the first field has the focus
+	p.holds(`document.activeElement.name === "key"`) // the first field has the focus
+	p.write(s.AccessKeyID)
 	p.tabTo("textbox", "Secret access key")
 	p.write(s.SecretAccessKey)
 	p.tabTo("button", "Sign in")
